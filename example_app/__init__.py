@@ -1,0 +1,1 @@
+"""The visit counter of the articles as a small web application, and the demo that stops servers under it."""

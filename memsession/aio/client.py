@@ -1,0 +1,99 @@
+"""Runs plans on the running event loop, over one connection to each memcached node."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from memsession.aio.exchange import Exchange
+from memsession.aio.greeting import Greeting
+from memsession.aio.round import Round
+from memsession.clock import PoolClock
+from memsession.commands import Command
+from memsession.errors import SessionError
+from memsession.health import NodeEvent, Observer, log_event, recognise
+from memsession.plans.world import Plan
+from memsession.pool import Pool
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("memsession")
+
+
+class AsyncClient:
+    """The asyncio client of a pool: one for an application, shared by all its requests.
+
+    It connects when it is first used, and then again in every event loop and every forked process: what belongs to
+    another loop or process is never touched. `incarnations` has, by node, the random name of the memcached process
+    that answers there. `observe` is told of nodes that go out, come back or forget; by default the logger
+    `memsession` is.
+    """
+
+    def __init__(self, pool: Pool, *, observe: Observer | None = None) -> None:
+        self.incarnations: dict[str, str] = {}
+        self._pool = pool
+        self._observer = observe or log_event
+        self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
+        self._exchange: Exchange | None = None
+        self._others: list[Exchange] = []
+        self._finishing: set[asyncio.Task[Any]] = set()
+
+    async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
+        """Run a plan to its end and return what it returns.
+
+        `deadline` is a time of `time.monotonic()`, in seconds: rounds begun later are not sent and rounds under way
+        are not waited for, but for a tombstone, which is always sent and waited for.
+
+        Raises what the plan raises. When it is cancelled, it raises `CancelledError` at once, and the plan goes on
+        in the background: a save that was begun is not left half done.
+        """
+        exchange = self._exchange
+        if exchange is None or exchange.loop is not asyncio.get_running_loop() or exchange.process != os.getpid():
+            exchange = await self._at_home()
+        round_: Round | None = None
+        try:
+            commands: Sequence[Command] = next(plan)
+            while True:
+                round_ = exchange.ask(commands, deadline)
+                if round_.left:
+                    await round_.over(exchange.loop)
+                commands = plan.send(round_.replies)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        except asyncio.CancelledError:
+            if round_ is not None:
+                self._finish(exchange, plan, round_, deadline)
+            raise
+
+    def is_up(self, node: str) -> bool:
+        """Whether the node is not known to be out. In an event loop that has not asked it yet, it is up."""
+        exchange = self._exchange
+        return exchange is None or exchange.health.is_up(node)
+
+    def now_ms(self) -> int:
+        """The pool's clock: milliseconds since 1970 (UTC)."""
+        return self._clock.now_ms()
+
+    async def aclose(self) -> None:
+        """Let plans of cancelled requests end, for as long as the budget of a request, and close all connections.
+
+        It may be called twice, and the client may be used again afterwards.
+        """
+        ours = {task for task in self._finishing if task.get_loop() is asyncio.get_running_loop()}
+        if ours:
+            _, late = await asyncio.wait(ours, timeout=self._pool.budget.total_seconds())
+            for task in late:
+                task.cancel()
+        if self._exchange is not None and self._exchange.loop is asyncio.get_running_loop():
+            await self._exchange.close()
+
+    async def _at_home(self) -> Exchange:
+        raise NotImplementedError
+
+    def _finish(self, exchange: Exchange, plan: Plan[Any], round_: Round, deadline: float | None) -> None:
+        task = exchange.loop.create_task(self._to_the_end(exchange, plan, round_, deadline))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)

@@ -1,0 +1,151 @@
+"""One connection to one node, shared by all requests of an event loop.
+
+What a connection costs is paid per turn of the event loop, not per command: commands of all requests are gathered
+and leave in one write at the end of the turn; whatever has arrived is parsed in one pass; and one timer, which looks
+at the oldest command only, watches all of them. There is no task, no lock and no stream reader.
+
+A connection ends at the first sign of trouble, with everything in flight unanswered. So one whose reply was not
+read is never used again. A request that is cancelled leaves its commands here: their replies are read, checked and
+dropped.
+
+A silent node and a busy web server look the same to a timer: an event loop that was blocked for half a second finds
+the timer due and the reply in the socket. So when the timer is due, the event loop first gets turns to read what is
+there, as many as it takes while something keeps arriving, and only then the node is silent.
+"""
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from memsession.commands import Unreachable
+from memsession.aio.round import Round
+from memsession.health import Fault
+from memsession.wire import Parser, ProtocolError, Request, encode
+
+LOOKS_MAX = 32
+"""Turns in which a late reply may still come in: 32 reads of 64 KiB or more are the longest value there is."""
+
+_serials = itertools.count(1)
+
+
+class Batch:
+    """Commands of one turn of the loop, and when they were sent."""
+
+    __slots__ = ("parts", "sent_at")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.sent_at = math.inf
+
+
+Ticket: TypeAlias = tuple[Round, int, Batch]
+Ended: TypeAlias = Callable[["Connection", Fault, str], None]
+
+
+class Connection(asyncio.Protocol):
+    """See the top of this file. `ended` is called once, unless the end was asked for by `close`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, ended: Ended) -> None:
+        self.serial = next(_serials)
+        self._loop = loop
+        self._timeout_s = timeout_s
+        self._ended: Ended | None = ended
+        self._parser: Parser[Ticket] = Parser(self.serial)
+        self._awaited = self._parser.awaited
+        self._opaque = 0
+        self._batch = Batch()
+        self._transport: asyncio.Transport | None = None
+        self._watch: asyncio.Handle | None = None
+        self._reads = 0
+        self._gone: asyncio.Future[None] = loop.create_future()
+
+    def send(self, request: Request, round_: Round, index: int) -> None:
+        """Send at the end of this turn of the event loop; the reply goes to `round_`. Not for a closed connection."""
+        self._opaque = opaque = self._opaque + 1
+        part = encode(request, opaque)
+        batch = self._batch
+        if not batch.parts:
+            self._loop.call_soon(self._flush)
+        batch.parts.append(part)
+        self._parser.expect(request, opaque, (round_, index, batch))
+
+    def fail(self, fault: Fault, reason: str) -> None:
+        """Close at once; what is in flight has no answer, and whoever holds the connection is told."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self, fault, reason)
+            self._end(reason)
+
+    def close(self, reason: str) -> asyncio.Future[None]:
+        """Close at once, as asked. The future is done when the socket is."""
+        self._ended = None
+        self._end(reason)
+        return self._gone
+
+    def _end(self, reason: str) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        elif not self._gone.done():
+            self._gone.set_result(None)
+        unanswered = Unreachable(reason)
+        while self._awaited:
+            round_, index, _ = self._awaited.popleft()[2]
+            round_.answer(index, unanswered)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        batch.sent_at = time.monotonic()
+        if self._ended is None:
+            return
+        assert self._transport is not None, "commands are sent once the connection is made"
+        self._transport.write(b"".join(batch.parts))
+        batch.parts.clear()
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout_s, self._look)
+
+    def _look(self) -> None:
+        """The one timer: is the oldest command overdue?"""
+        self._watch = None
+        if self._awaited:
+            due_in = self._awaited[0][2][2].sent_at + self._timeout_s - time.monotonic()
+            if due_in > 0.0:
+                self._watch = self._loop.call_later(min(due_in, self._timeout_s), self._look)
+            else:
+                self._watch = self._loop.call_soon(self._look_again, LOOKS_MAX, self._reads, self._awaited[0])
+
+    def _look_again(self, looks: int, reads: int, oldest: object) -> None:
+        """A turn later: two turns without a byte mean that there is none."""
+        if not self._awaited or self._awaited[0] is not oldest:
+            self._look()
+        elif looks and (looks > LOOKS_MAX - 2 or self._reads > reads):
+            self._watch = self._loop.call_soon(self._look_again, looks - 1, self._reads, oldest)
+        else:
+            self._watch = None
+            self.fail(Fault.SILENT, f"no reply within {self._timeout_s:g} s")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport), "a stream of bytes"
+        self._transport = transport
+        if self._ended is None:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._reads += 1
+        try:
+            for (round_, index, _), reply in self._parser.feed(data):
+                round_.answer(index, reply)
+        except ProtocolError as anomaly:
+            self.fail(Fault.REFUSED, str(anomaly))
+
+    def eof_received(self) -> None:
+        self.fail(Fault.LOST, "the node closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(Fault.LOST, f"the connection was lost: {exc or 'no reason given'}")
+        if not self._gone.done():
+            self._gone.set_result(None)

@@ -1,0 +1,160 @@
+"""One node as one event loop sees it: the connection to it, and what becomes of commands while there is none."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from memsession.addresses import Node
+from memsession.aio.connection import Connection
+from memsession.aio.greeting import Greeting, TooOld, greet
+from memsession.aio.round import Round
+from memsession.commands import Bury, Cas, Command, Conflict, Get, Skipped, Unreachable
+from memsession.health import Fault, Health
+
+GRACE_S = 0.01
+"""What opening a connection may take beyond its time-out: turns of a loop that was blocked to read what is there."""
+
+_CONFLICT = Conflict()
+_SKIPPED = Skipped()
+
+
+class Link:
+    """See the top of this file. `connection` is there while the node may be asked right away."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        prefix: str,
+        timeout_s: float,
+        health: Health,
+        greeted: Callable[[str, Greeting], None],
+    ) -> None:
+        self.connection: Connection | None = None
+        self._node = node
+        self._loop = loop
+        self._prefix = prefix
+        self._timeout_s = timeout_s
+        self._health = health
+        self._greeted = greeted
+        self._waiting: list[tuple[Command, Round, int]] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._probe: asyncio.TimerHandle | None = None
+        self._unfit: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the node is, as people write it."""
+        host, port = self._node.host, self._node.port
+        return host if port == 0 else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def knock(self, command: Command, round_: Round, index: int) -> None:
+        """Take a command while there is no connection: open one for it and let it wait, or answer at once.
+
+        A node that is out is left alone: only a command that insists, or whose turn it is to try, waits for it.
+        A `Cas` never waits, for its token came over a connection that is gone.
+        """
+        insists = type(command) is Bury or (type(command) is Get and command.force)
+        up = self._health.is_up(self._node.name)
+        if type(command) is Cas:
+            round_.answer(index, _CONFLICT if up else _SKIPPED)
+        elif up or insists or self._health.claim(self._node.name):
+            self._waiting.append((command, round_, index))
+            self._open()
+        else:
+            self._schedule_probe()
+            round_.answer(index, _SKIPPED if self._unfit is None else Unreachable(self._unfit))
+
+    async def close(self, reason: str) -> None:
+        """Close the connection and stop opening one. The link can be used again afterwards."""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
+        self._answer_waiting(reason)
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.close(reason)
+
+    def _open(self) -> None:
+        if self._opening is None:
+            self._health.tried(self._node.name)
+            self._opening = self._loop.create_task(self._opened_or_out())
+
+    async def _opened_or_out(self) -> None:
+        opening = self._loop.create_task(self._dial())
+        due = time.monotonic() + self._timeout_s
+        try:
+            await asyncio.wait({opening}, timeout=self._timeout_s)
+            if not opening.done():
+                blocked_s = min(max(time.monotonic() - due, GRACE_S), self._timeout_s)
+                await asyncio.wait({opening}, timeout=blocked_s)
+        finally:
+            opening.cancel()
+            await asyncio.wait({opening})
+        self._opening = None
+        self._unfit = None
+        if opening.cancelled():
+            return self._out(Fault.SILENT, f"no connection to {self.address} within {self._timeout_s:g} s")
+        match opening.exception():
+            case None:
+                self._connected(opening.result())
+            case TooOld() as problem:
+                self._unfit = str(problem)
+                self._out(Fault.REFUSED, self._unfit)
+            case problem:
+                self._out(Fault.REFUSED, f"cannot connect to {self.address}: {problem}")
+
+    async def _dial(self) -> tuple[Connection, Greeting]:
+        connection = Connection(self._loop, self._timeout_s, self._ended)
+        node = self._node
+        try:
+            if node.port == 0:
+                await self._loop.create_unix_connection(lambda: connection, node.host)
+            else:
+                await self._loop.create_connection(lambda: connection, node.host, node.port)
+            return connection, await greet(connection, self._loop, self._prefix, self.address)
+        except BaseException:
+            await connection.close("the greeting failed")
+            raise
+
+    def _connected(self, opened: tuple[Connection, Greeting]) -> None:
+        connection, greeting = opened
+        self.connection = connection
+        self._health.succeeded(self._node.name)
+        self._greeted(self._node.name, greeting)
+        waiting, self._waiting = self._waiting, []
+        for command, round_, index in waiting:
+            connection.send(command, round_, index)
+
+    def _ended(self, connection: Connection, fault: Fault, reason: str) -> None:
+        if connection is self.connection:
+            self.connection = None
+            self._out(fault, reason)
+
+    def _out(self, fault: Fault, reason: str) -> None:
+        self._health.failed(self._node.name, fault, reason)
+        self._answer_waiting(reason)
+        self._schedule_probe()
+
+    def _answer_waiting(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, round_, index in waiting:
+            round_.answer(index, Unreachable(reason))
+
+    def _schedule_probe(self) -> None:
+        """A silent node is knocked at by a timer, one for all requests."""
+        pause_s = self._health.probe_pause_s(self._node.name)
+        if pause_s is not None and self._probe is None and self._opening is None:
+            self._probe = self._loop.call_later(pause_s, self._knock_again)
+
+    def _knock_again(self) -> None:
+        self._probe = None
+        if self.connection is None:
+            self._open()

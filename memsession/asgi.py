@@ -1,0 +1,199 @@
+"""Session middleware for ASGI applications: Starlette, FastAPI, and bare ASGI.
+
+The door, and nothing more: it loads the session before the application is called and commits before the head of
+the response leaves. Everything it knows about sessions is in `memsession.lifecycle`.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from memsession.aio import AsyncClient
+from memsession.cookies import Cookie
+from memsession.errors import ConfigurationError, PoolUnavailable, UpdateUnconfirmed
+from memsession.events import Observe, log
+from memsession.lifecycle import ROTATE_ON, Keep, Visit, add_headers, build, pool_of
+from memsession.lifetime import Lifetime
+from memsession.memory import MemoryClient
+from memsession.pool import Pool
+from memsession.session import AsyncSession
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_logger = logging.getLogger("memsession")
+_HEADS = frozenset({"http.response.start", "websocket.accept"})
+_LOOPBACK = ("localhost", "127.", "[::1]", "testserver")
+
+
+class SessionMiddleware:
+    """Gives every request `request.session` (`scope["session"]`), kept on several memcached nodes.
+
+    `secret_key`: at least 32 random bytes, the same on every web server; a list of keys to change it without
+    logging anybody out (the first signs, all verify). `pool`: the memcached servers; without it sessions live in
+    this process, for development. `rotate_on`: keys whose change renews the session's ID. `on_outage`: when none
+    of a session's nodes answers, `"error"` answers 503, `"empty"` shows an empty session that is not saved; the
+    cookie is kept either way. `vary`: send `Vary: Cookie` only with responses that depend on the session, or always.
+    `observe` is called with every event (see `memsession.events`); by default they go to the logger "memsession".
+
+    Raises:
+        ConfigurationError: a setting is missing, out of range, or contradicts another one.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        secret_key: str | bytes | Sequence[str | bytes],
+        pool: Pool | str | None = None,
+        cookie: Cookie = Cookie(),  # noqa: B008 - frozen
+        lifetime: Lifetime = Lifetime(),  # noqa: B008 - frozen
+        rotate_on: Collection[str] = ROTATE_ON,
+        on_outage: Literal["error", "empty"] = "error",
+        vary: Literal["accessed", "always"] = "accessed",
+        observe: Observe = log,
+    ) -> None:
+        if vary not in ("accessed", "always"):
+            raise ConfigurationError(f"vary={vary!r}: use 'accessed' or 'always'")
+        pool = pool_of(pool)
+        self.app = app
+        self._client = MemoryClient(pool) if pool.in_process else AsyncClient(pool, observe=observe)
+        self._always_vary = vary == "always"
+        self._warn_on_http = True
+        self._lifecycle = build(
+            secret_key=secret_key,
+            pool=pool,
+            cookie=cookie,
+            lifetime=lifetime,
+            rotate_on=rotate_on,
+            on_outage=on_outage,
+            observe=observe,
+            senses=self._client,
+            make_session=AsyncSession,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; anything but HTTP and WebSocket passes through."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        visit = self._lifecycle.arrive(cookies, https=scope.get("scheme") in ("https", "wss"))
+        response = _Response(self, visit, scope, send)
+        try:
+            if visit.ticket is not None:
+                await response.run(self._lifecycle.load(visit))
+            visit.ledger.store = response
+            scope["session"] = visit.session
+            await self.app(scope, receive, response.send)
+        except (PoolUnavailable, UpdateUnconfirmed):
+            if response.started:
+                raise
+            await response.unavailable()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close the client when the application has shut down; a stopped server leaves no open connection."""
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self._client.aclose()
+            await send(message)
+
+        await self.app(scope, receive, send_and_close)
+
+
+class _Response:
+    """One response on its way out: the commit goes before its head. Also performs `save` and `modify`."""
+
+    __slots__ = ("_middleware", "_scope", "_send", "_visit", "refused", "started")
+
+    def __init__(self, middleware: SessionMiddleware, visit: Visit, scope: Scope, send: Send) -> None:
+        self._middleware = middleware
+        self._visit = visit
+        self._scope = scope
+        self._send = send
+        self.started = False
+        self.refused = False
+
+    async def run(self, plan: Any) -> Any:
+        """Run a plan of the lifecycle within the request's time budget."""
+        middleware = self._middleware
+        return await middleware._client.run(plan, deadline=middleware._lifecycle.deadline(self._visit))
+
+    async def save(self) -> None:
+        """Commit now."""
+        await self.run(self._middleware._lifecycle.save(self._visit))
+
+    async def modify(self, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
+        """Read, compute and write one key as one step."""
+        return await self.run(self._middleware._lifecycle.modify(self._visit, key, fn, default))
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on. Before the head of the response, commit; if nobody acknowledged, answer 503."""
+        if not self.started and message["type"] in _HEADS:
+            try:
+                await self.run(self._middleware._lifecycle.commit(self._visit))
+            except (PoolUnavailable, UpdateUnconfirmed):
+                self.refused = True
+                await self.unavailable()
+                return
+            self.started = True
+            self._add_headers(message)
+        if not self.refused:
+            await self._send(message)
+
+    async def unavailable(self) -> None:
+        """Answer 503 instead of what the application meant to say; the visitor's cookie is kept."""
+        self.started = True
+        if self._scope["type"] == "websocket":
+            await self._send({"type": "websocket.close", "code": 1013, "reason": "session store unavailable"})
+            return
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"retry-after", b"1"),
+        ]
+        await self._send({"type": "http.response.start", "status": 503, "headers": headers})
+        body = b"The session store is unavailable. Please try again in a moment.\n"
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _add_headers(self, message: Message) -> None:
+        visit, middleware = self._visit, self._middleware
+        cookie = None if isinstance(visit.cookie, Keep) else middleware._lifecycle.set_cookie(visit)
+        if cookie is None and not visit.ledger.accessed and not middleware._always_vary:
+            return
+        headers = list(message.get("headers", ()))
+        add_headers(headers, cookie=cookie)
+        message["headers"] = headers
+        if cookie is not None and middleware._warn_on_http and not visit.https:
+            middleware._warn_on_http = not _warned(self._scope)
+
+
+def _warned(scope: Scope) -> bool:
+    """Warn once when a cookie without Secure leaves over plain http for a host that is not this machine."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    if not host or host.startswith(_LOOPBACK):
+        return False
+    _logger.warning(
+        "a session cookie without Secure was sent over http to %r: serve https, and behind a proxy that ends TLS "
+        "let the server trust its X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips)",
+        host,
+    )
+    return True
+
+
+def session_of(connection: Any) -> AsyncSession:
+    """The typed session of a Starlette or FastAPI request or WebSocket (or of any object with a `scope`)."""
+    session = connection.scope.get("session")
+    if not isinstance(session, AsyncSession):
+        raise ConfigurationError("memsession.asgi.SessionMiddleware is not installed for this request: add it")
+    session.mark_accessed()
+    return session

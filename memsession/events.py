@@ -1,0 +1,79 @@
+"""What is worth telling of the life of sessions, and who is told.
+
+Everything goes to one `observe` function, by default to the logger "memsession". Sessions appear by the first
+characters of their public fingerprint; an ID or a value never does.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+_logger = logging.getLogger("memsession")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to the session whose fingerprint begins with `session`."""
+
+    session: str
+
+    level: ClassVar[int] = logging.INFO
+    text: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CookieRefused(Event):
+    """A request came with a cookie that nobody here signed, or with two good ones (`conflict`)."""
+
+    conflict: bool = False
+    text: ClassVar[str] = "a session cookie was refused: bad signature, or two different sessions in one request"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesDropped(Event):
+    """A request changed a session that another request had ended meanwhile; its changes were not kept."""
+
+    text: ClassVar[str] = "session %s ended while a request was changing it: the changes were dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt(Event):
+    """A session could not be found, but one of its nodes did not answer. Its cookie is kept."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "session %s was not found, but not all of its nodes answered: shown empty, cookie kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Event):
+    """All that was found of a session fails its seal or does not parse. An alarm: wrong secret, or tampering."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "session %s cannot be read: is secret_key the same on all web servers? cookie kept"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed(Event):
+    """No node of a session acknowledged what a request did to it. The visitor gets a 503."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "no node of session %s acknowledged a change: answered 503"
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneMissed(Event):
+    """A session was ended, but these of its nodes did not take the tombstone."""
+
+    nodes: tuple[str, ...] = ()
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "session %s was ended, but some of its nodes did not answer"
+
+
+Observe: TypeAlias = Callable[[Any], None]
+
+
+def log(event: Event) -> None:
+    """Tell the logger "memsession"; the text is formatted only if somebody listens."""
+    if _logger.isEnabledFor(event.level):
+        _logger.log(event.level, event.text, *([event.session] if "%s" in event.text else []))

@@ -1,0 +1,28 @@
+"""What a response has to tell caches when it depends on a session or carries a session cookie.
+
+`Vary: Cookie` keeps a shared cache from giving one visitor's page to another; `Cache-Control: no-store` keeps it
+from storing a Set-Cookie (OWASP Session Management Cheat Sheet, "Web Content Caching"). Headers are added, never
+taken away or weakened.
+"""
+
+from typing import TypeAlias
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+def add_headers(headers: Headers, *, cookie: bytes | None) -> None:
+    """Add what a response that depends on the session needs, and its Set-Cookie if there is one."""
+    if not _has(headers, b"vary", b"cookie", b"*"):
+        headers.append((b"vary", b"Cookie"))
+    if cookie is not None:
+        headers.append((b"set-cookie", cookie))
+        if not _has(headers, b"cache-control", b"no-store"):
+            headers.append((b"cache-control", b"no-store"))
+
+
+def _has(headers: Headers, name: bytes, *words: bytes) -> bool:
+    """Whether one of the comma-separated `words` stands in a header of that name."""
+    for key, value in headers:
+        if key.lower() == name and any(part.strip().lower() in words for part in value.split(b",")):
+            return True
+    return False

@@ -1,0 +1,98 @@
+"""What plans find out: closed families of outcomes, one for each question."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from memsession.commands import Token
+from memsession.record import Dead, Live
+
+
+@dataclass(slots=True)
+class Found:
+    """The session is alive. `tokens` are of the homes whose content is merged into `record`."""
+
+    record: Live
+    tokens: dict[str, Token]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A tombstone was found."""
+
+    record: Dead
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Every home answered that it has nothing, or the session's time is over (`expired`)."""
+
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Nothing usable was found, but a home did not answer, or what it holds cannot be read (`unreadable`)."""
+
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """No home answered at all."""
+
+
+Loaded: TypeAlias = Found | Ended | Absent | Doubt | Outage
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """At least one home acknowledged; `confirmed` names them. `record` holds all that was merged on the way."""
+
+    record: Live
+    confirmed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The session ended meanwhile (`record` is its tombstone), or every home has forgotten it. Nothing was kept."""
+
+    record: Dead | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """No home acknowledged. The change may have happened or may still happen."""
+
+
+SaveOutcome: TypeAlias = Saved | Gone | Unconfirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """Who acknowledged a tombstone, and who did not."""
+
+    confirmed: frozenset[str]
+    missed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Regenerated:
+    """The new ID holds everything, the old one is ended. `missed`: old homes that did not take the tombstone."""
+
+    record: Live
+    missed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostRace:
+    """Another request regenerated or ended the session first; this request's new ID was ended again."""
+
+
+RegenerateOutcome: TypeAlias = Regenerated | LostRace | Unconfirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """`modify` is done; `found` is the session as it stands now, with fresh tokens where they are known."""
+
+    record: Live

@@ -1,0 +1,75 @@
+"""Save: compare-and-swap of the merged record on every home, in one round.
+
+A home that refuses is read again and its content merged, until all have answered or the deadline has passed (not a
+number of tries: many writers on one session refuse each other often, and are all done in milliseconds). A tombstone
+ends it: nothing is kept. A home that has nothing is left alone: an `add` here would bring sessions back to life that
+were ended and then forgotten; the next load restores that copy. Confirmed when one home acknowledged.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from memsession.commands import Add, Cas, Conflict, Stored, Token, Unreachable
+from memsession.plans.load import read
+from memsession.plans.outcomes import Gone, Saved, SaveOutcome, Unconfirmed
+from memsession.plans.world import Plan, World
+from memsession.record import Dead, Live, merge_live
+
+
+def save(
+    world: World, key: bytes, wanted: Live, tokens: dict[str, Token], deadline: float, value: Any = None
+) -> Plan[SaveOutcome]:
+    """Store `wanted` wherever a token is held. `value` may be `wanted` already sealed."""
+    confirmed: set[str] = set()
+    unknown = not tokens
+    ttl = world.lifetime.live_ttl_s
+    while tokens:
+        if value is None:
+            value = world.codec.seal(key, wanted)
+        replies = yield [Cas(node, key, value, ttl, token) for node, token in tokens.items()]
+        refused: list[str] = []
+        for node, reply in zip(tokens, replies, strict=True):
+            match reply:
+                case Stored():
+                    confirmed.add(node)
+                case Conflict():
+                    refused.append(node)
+                case Unreachable():
+                    unknown = True
+        if not refused:
+            break
+        if world.monotonic() >= deadline:
+            unknown = True
+            break
+        copies, _ = yield from read(world, key, refused)
+        unknown = unknown or len(copies) < len(refused)
+        tokens, value = {}, None
+        for node, copy in copies.items():
+            if copy is None:
+                continue
+            match copy.record:
+                case Dead() as dead:
+                    return Gone(dead)
+                case Live() as theirs:
+                    wanted = _on_top(wanted, theirs)
+            tokens[node] = copy.token
+    if confirmed:
+        return Saved(wanted, frozenset(confirmed))
+    return Unconfirmed() if unknown else Gone()
+
+
+def _on_top(wanted: Live, theirs: Live) -> Live:
+    """The merge, counted as one modification more than the one it replaces."""
+    merged = merge_live(wanted, theirs)
+    return replace(merged, modified=max(wanted.modified, theirs.modified + 1))
+
+
+def create(world: World, key: bytes, wanted: Live, value: Any = None) -> Plan[Saved | Unconfirmed]:
+    """Store a session under an ID that nobody has seen yet, at every home that is not out (all out: at all)."""
+    if value is None:
+        value = world.codec.seal(key, wanted)
+    homes = world.homes(key)
+    force = not any(map(world.is_up, homes))
+    replies = yield [Add(node, key, value, world.lifetime.live_ttl_s, force) for node in homes]
+    confirmed = frozenset(node for node, reply in zip(homes, replies, strict=True) if isinstance(reply, Stored))
+    return Saved(wanted, confirmed) if confirmed else Unconfirmed()

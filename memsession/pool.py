@@ -1,0 +1,168 @@
+"""The pool: which memcached servers there are, how many of them hold each session, and the limits of asking them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from memsession.addresses import Node, parse_addresses
+from memsession.errors import ConfigurationError
+from memsession.placement import Placement
+
+KEY_BYTES_MAX: Final = 250
+"""memcached's limit. A prefix of 100, a colon and 43 characters stay far below it."""
+
+_PREFIX: Final = re.compile(r"[!-~]{1,100}")
+_BYTES_MIN: Final = 1_000
+_BYTES_MAX: Final = 1_000_000
+_COPIES_DEFAULT: Final = 2
+_REMEMBERED: Final = 4_096
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Pool:
+    """Some memcached servers, and how sessions lie on them.
+
+        Pool("10.0.0.94", "10.0.0.95", copies=2)
+        Pool("memcached://a:11211,b:11211?copies=2")
+
+    `nodes`: in any form that `memsession.addresses` lists, those of php.ini included.
+    `copies`: nodes that hold each session; 2, or 1 if there is one node, unless given.
+    `prefix`: begins every key, 1 to 100 visible ASCII characters.
+    `max_bytes`: the most that one session may take in memcached, 1,000 to 1,000,000.
+    `timeout`: the longest wait for one node; `budget`: the longest that a request spends on the store in all.
+    `previous`: the pool as it was before nodes or copies changed. Sessions are then found and written in both,
+    until it is taken away.
+
+    A value: equal pools are interchangeable. Every web server must be given the same one.
+
+    Raises:
+        ConfigurationError: a setting is missing, out of range, or contradicts another one.
+    """
+
+    nodes: tuple[Node, ...]
+    copies: int
+    prefix: str
+    max_bytes: int
+    timeout: timedelta
+    budget: timedelta
+    previous: "Pool | None"
+    in_process: bool
+    all_nodes: tuple[Node, ...] = field(compare=False)
+    """Own nodes, then those of `previous` and its previous that are not among them."""
+
+    def __init__(
+        self,
+        *nodes: str,
+        copies: int | None = None,
+        prefix: str = "memsession",
+        max_bytes: int = 65_536,
+        timeout: timedelta = timedelta(milliseconds=250),
+        budget: timedelta = timedelta(seconds=1),
+        previous: "Pool | None" = None,
+    ) -> None:
+        addresses = parse_addresses(nodes)
+        if None not in (copies, addresses.copies) and copies != addresses.copies:
+            raise ConfigurationError(
+                f"Pool(copies={copies!r}) contradicts copies={addresses.copies} in the URL: leave one of them out"
+            )
+        if copies is None:
+            copies = addresses.copies
+        if copies is None:
+            copies = min(_COPIES_DEFAULT, len(addresses.nodes))
+        _check_copies(copies, len(addresses.nodes))
+        _check_sizes(prefix, max_bytes)
+        _check_times(timeout, budget)
+        settings = {
+            "nodes": addresses.nodes,
+            "copies": copies,
+            "prefix": prefix,
+            "max_bytes": max_bytes,
+            "timeout": timeout,
+            "budget": budget,
+            "previous": previous,
+            "in_process": addresses.in_process,
+        }
+        self.__dict__.update(settings)
+        self.__dict__["all_nodes"] = addresses.nodes if previous is None else _joined(self, previous)
+
+    def homes(self, key: bytes) -> tuple[str, ...]:
+        """Return the names of the nodes that hold `key`, best first; then the homes in `previous`."""
+        return self._homes(key)
+
+    @cached_property
+    def _homes(self) -> Callable[[bytes], tuple[str, ...]]:
+        own = Placement([(node.name, node.weight) for node in self.nodes], self.copies).homes
+        if self.previous is None:
+            return lru_cache(_REMEMBERED)(own)
+        former = self.previous.homes
+        return lru_cache(_REMEMBERED)(lambda key: tuple(dict.fromkeys(own(key) + former(key))))
+
+    def __repr__(self) -> str:
+        names = ", ".join(node.name for node in self.nodes)
+        kind = "in-process nodes" if self.in_process else "nodes"
+        former = f", before that {self.previous!r}" if self.previous else ""
+        return f"<Pool of {len(self.nodes)} {kind} ({names}), {self.copies} hold each session{former}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_homes"}
+
+
+def _check_copies(copies: object, nodes: int) -> None:
+    if not isinstance(copies, int) or isinstance(copies, bool):
+        raise ConfigurationError(f"Pool(copies={copies!r}): use a whole number, for instance copies=2")
+    if copies < 1:
+        raise ConfigurationError(f"Pool(copies={copies}): use at least 1; 2 survive the loss of a node")
+    if copies > nodes:
+        raise ConfigurationError(
+            f"Pool(copies={copies}) with {nodes} node(s): name more nodes, or use copies={nodes} or less"
+        )
+
+
+def _check_sizes(prefix: object, max_bytes: object) -> None:
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(
+            f"Pool(prefix={prefix!r}): use 1 to 100 visible ASCII characters without spaces, for instance 'shop'"
+        )
+    if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or not _BYTES_MIN <= max_bytes <= _BYTES_MAX:
+        raise ConfigurationError(
+            f"Pool(max_bytes={max_bytes!r}): use {_BYTES_MIN:,} to {_BYTES_MAX:,}; one memcached item holds no more"
+        )
+
+
+def _check_times(timeout: object, budget: object) -> None:
+    for name, limit in (("timeout", timeout), ("budget", budget)):
+        if not isinstance(limit, timedelta) or limit <= timedelta():
+            raise ConfigurationError(
+                f"Pool({name}={limit!r}): use a timedelta above zero, for instance timedelta(milliseconds=250)"
+            )
+    if timeout > budget:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"Pool(timeout={timeout}, budget={budget}): one node's time-out must not exceed the budget of a request"
+        )
+
+
+def _joined(pool: Pool, previous: object) -> tuple[Node, ...]:
+    if not isinstance(previous, Pool):
+        raise ConfigurationError(f"Pool(previous={previous!r}): give the former Pool(...)")
+    if (pool.prefix, pool.in_process) != (previous.prefix, previous.in_process):
+        raise ConfigurationError(
+            "Pool(previous=...): both pools must have the same prefix, and both or neither be memory://"
+        )
+    nodes = {node.name: node for node in pool.nodes}
+    places = {(node.host, node.port): node.name for node in pool.nodes}
+    for node in previous.all_nodes:
+        same = nodes.setdefault(node.name, node)
+        if (same.host, same.port) != (node.host, node.port):
+            raise ConfigurationError(
+                f'Pool(previous=...): node "{node.name}" has another address there; a node that only moved needs '
+                f"no previous, a new server needs a new name"
+            )
+        if places.setdefault((node.host, node.port), node.name) != node.name:
+            raise ConfigurationError(
+                f'Pool(previous=...): "{node.name}" is called "{places[node.host, node.port]}" now; a renamed node '
+                f'counts as a new one, so keep the old name by writing "{node.name}=host:port"'
+            )
+    return tuple(nodes.values())
