@@ -134,8 +134,10 @@ def _node(entry: str) -> Node:
     address, _, query = address.partition("?")
     options = _options(query, entry, known={"weight"}, ignored=_IGNORED)
     scheme, separator, rest = address.partition("://")
-    if not separator:
-        scheme, rest = ("unix" if address.startswith("/") else "tcp"), address
+    if address.startswith("/"):
+        scheme, rest = "unix", address
+    elif not separator:
+        scheme, rest = "tcp", address
     match scheme.lower():
         case "unix":
             node, weight = _socket(rest, entry)
@@ -146,7 +148,9 @@ def _node(entry: str) -> Node:
                 f'"{entry}": {scheme}:// is unknown; use memcached://, tcp://, unix:// or memory://'
             )
     if weight is not None:
-        options = {"weight": weight, **options}
+        if "weight" in options:
+            raise ConfigurationError(f'"{entry}": the weight is given twice: leave one out')
+        options["weight"] = weight
     return Node(name or node.name, node.host, node.port, _number(options, "weight", entry, WEIGHT_MAX) or 1)
 
 

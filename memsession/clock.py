@@ -32,7 +32,7 @@ class PoolClock:
         self._offset_ms = self._median_ms()
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970, UTC. Never less than an answer before, but for a correction of two seconds or more."""
+        """Milliseconds since 1970, UTC. It goes back only for a correction of two seconds or more."""
         now = int(self._monotonic() * 1000.0 + self._offset_ms)
         if now >= self._latest_ms or now <= self._latest_ms - BACKWARD_MS_MAX:
             self._latest_ms = now

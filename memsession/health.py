@@ -151,10 +151,8 @@ class Health:
         return pause * (1.0 - JITTER * self._chance())
 
 
-def recognise(
-    incarnations: MutableMapping[str, str], node: str, incarnation: str, observe: Observer
-) -> None:
-    """Note which process answers to a node's name, and tell when it is another one, or one that has a name already."""
+def recognise(incarnations: MutableMapping[str, str], node: str, incarnation: str, observe: Observer) -> None:
+    """Note which process answers to a node's name; tell when it is another one, or one known by another name."""
     before = incarnations.get(node)
     incarnations[node] = incarnation
     if before == incarnation:

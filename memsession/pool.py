@@ -102,9 +102,10 @@ class Pool:
 
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self.nodes)
-        kind = "in-process nodes" if self.in_process else "nodes"
+        kind = ("in-process " if self.in_process else "") + ("nodes" if len(self.nodes) > 1 else "node")
+        hold = "hold" if self.copies > 1 else "holds"
         former = f", before that {self.previous!r}" if self.previous else ""
-        return f"<Pool of {len(self.nodes)} {kind} ({names}), {self.copies} hold each session{former}>"
+        return f"<Pool of {len(self.nodes)} {kind} ({names}), {self.copies} {hold} each session{former}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_homes"}

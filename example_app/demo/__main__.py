@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from example_app.demo import control
 from example_app.demo.check import FULL, QUICK, check
 from example_app.demo.child import StartError
-from example_app.demo.show import say, show
+from example_app.demo.show import show
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -19,6 +20,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     given = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a file or a pipe, too, each line when it is true
     if given.verb:
         return _command(given)
     try:
@@ -37,7 +40,7 @@ async def _until_signalled(work: Coroutine[None, None, int]) -> int:
 
     def leave(which: signal.Signals) -> None:
         if not came:
-            say("\nEnding ...")
+            print("\nEnding ...")
             task.cancel()
         came.append(which)
 

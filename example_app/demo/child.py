@@ -56,19 +56,7 @@ class Child:
         Raises:
             StartError: it ended by itself, or did not answer in time; then it is ended.
         """
-        with self.log.open("wb") as log:
-            try:
-                self.process = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, **self.environment},
-                    # Ctrl-C at the terminal goes to the demo alone, which then ends all in order.
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise StartError(f"{self.name} cannot be started: {error}") from error
+        self._spawn()
         give_up = time.monotonic() + START_S_MAX
         while not await self._answers():
             if not self.running:
@@ -89,6 +77,21 @@ class Child:
                 self.process.kill()
             await asyncio.sleep(PAUSE_S)
 
+    def _spawn(self) -> None:
+        with self.log.open("wb") as log:
+            try:
+                self.process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self.environment},
+                    # Ctrl-C at the terminal goes to the demo alone, which then ends all in order.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StartError(f"{self.name} cannot be started: {error}") from error
+
     async def _answers(self) -> bool:
         expected = self.answer.format(pid=self.pid).encode()
         return await ask(self.port, self.question, len(expected)) == expected and self.running
@@ -99,4 +102,3 @@ class Child:
         last = "\n".join(f"    {line}" for line in written.splitlines()[-8:]) or "    (it wrote nothing)"
         kind = PortTaken if "in use" in written.lower() else StartError
         return kind(f"{self.name} {what} (port {self.port}). Its last lines:\n{last}")
-

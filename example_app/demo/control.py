@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import Final
 
 from example_app.demo.child import StartError

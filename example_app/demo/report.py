@@ -1,8 +1,10 @@
 """What a check has found: a line for each phase, and whether every figure is what it must be."""
 
 import json
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,19 +46,30 @@ class Phase:
         if page.problem:
             self.fail(page.problem)
 
-    def see_next(self, page: Page, expected: int) -> None:
-        """Count a visit that must bring the number `expected`."""
+    def see_next(self, page: Page) -> None:
+        """Count a visit that had no other beside it, and so must bring the next number."""
         self.see(page)
-        if page.number is None or page.number == expected:
+        if page.number is None or page.number == page.expected:
             return
         if page.number == 0:
             self.reset += 1
-        elif page.number == expected - 1:
+        elif page.number == page.expected - 1:
             self.repeated += 1
-        elif page.number < expected:
-            self.lost += expected - page.number
+        elif page.number < page.expected:
+            self.lost += page.expected - page.number
         else:
-            self.fail(f"the counter jumped to {page.number} where {expected} comes next")
+            self.fail(f"the counter jumped to {page.number} where {page.expected} comes next")
+
+    def see_rise(self, before: Page, after: Page, visits: int) -> None:
+        """Judge `visits` parallel ones by the pages before and after them: numbers may repeat, the total may not fail."""
+        for page in (before, after):
+            if page.problem:
+                self.fail(page.problem)
+        # The visit before counted too.
+        rise = (after.number or 0) - (before.number or 0) - 1
+        self.lost += max(visits - rise, 0)
+        if rise > visits:
+            self.fail(f"{visits} visits raised the counter by {rise}")
 
     def fail(self, problem: str) -> None:
         """Count something that a visitor may not meet."""
@@ -87,9 +100,35 @@ class Phase:
         }
 
 
-def heading() -> str:
-    """Return the first two lines of the table."""
-    return _row("phase", _COLUMNS, "answered by") + "\n" + _row("", ["" for _ in _COLUMNS], "").replace(" ", "-")
+class Report:
+    """The phases of a check, printed as they end."""
+
+    def __init__(self) -> None:
+        self.phases: list[Phase] = []
+        self._begin = time.monotonic()
+        print(_row("phase", _COLUMNS, "answered by"))
+
+    @contextmanager
+    def phase(self, title: str, *, loses: tuple[int, int] | None = None) -> Iterator[Phase]:
+        """Give a phase to fill in, and print it afterwards."""
+        phase = Phase(title, loses=loses)
+        yield phase
+        self.phases.append(phase)
+        print(line(phase))
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begin
+
+    @property
+    def failures(self) -> list[str]:
+        """What is not as it must be, with the phase it happened in."""
+        return [f"{phase.title}: {failure}" for phase in self.phases for failure in phase.failures]
+
+    def as_json(self) -> str:
+        """Return all figures as JSON text."""
+        content = {"seconds": round(self.seconds, 1), "phases": [phase.as_dict() for phase in self.phases]}
+        return json.dumps(content, indent=2) + "\n"
 
 
 def line(phase: Phase) -> str:
@@ -99,12 +138,6 @@ def line(phase: Phase) -> str:
     if phase.loses is not None:
         by += "  (expected: there is no second copy)"
     return _row(phase.title, figures, by) + ("  <-- WRONG" if phase.failures else "")
-
-
-def as_json(phases: Sequence[Phase], seconds: float) -> str:
-    """Return all figures as JSON text."""
-    content = {"seconds": round(seconds, 1), "phases": [phase.as_dict() for phase in phases]}
-    return json.dumps(content, indent=2) + "\n"
 
 
 def _row(title: str, cells: Sequence[str], end: str) -> str:

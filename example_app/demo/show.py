@@ -18,13 +18,13 @@ async def show(port: int) -> int:
     Raises:
         StartError: a server did not come up, or the proxy ended.
     """
-    say("Starting two memcached, two web servers and HAProxy ...")
+    print("Starting two memcached, two web servers and HAProxy ...")
     try:
         async with Stage(port=port) as stage, Ear(stage):
-            say(introduction(stage))
+            print(introduction(stage))
             await _tell_what_changes(stage)
     except asyncio.CancelledError:
-        say("Ended.")
+        print("Ended.")
     return 0
 
 
@@ -59,14 +59,9 @@ async def _tell_what_changes(stage: Stage) -> None:
     while stage.children[PROXY].running:
         await asyncio.sleep(LOOK_S)
         now = {name: child.pid for name, child in stage.children.items()}
-        for name in now:
-            if now[name] != known[name]:
-                what = f"runs, as process {now[name]}" if now[name] else "has ended"
-                say(f"{time.strftime('%H:%M:%S')}  {stage.children[name].name} {what}")
+        for name, pid in now.items():
+            if pid != known[name]:
+                what = f"runs, as process {pid}" if pid else "has ended"
+                print(f"{time.strftime('%H:%M:%S')}  {stage.children[name].name} {what}")
         known = now
     raise StartError("haproxy has ended, so nobody reaches the web servers: ending the demo")
-
-
-def say(text: str) -> None:
-    """Print at once, also into a file or a pipe."""
-    print(text, flush=True)

@@ -93,7 +93,8 @@ class Stage:
                     raise failure from None
                 await self._end_all()
             else:
-                return await self.both_serve()
+                break
+        await self.both_serve()
 
     def _cast(self) -> dict[str, Child]:
         first, second, front, *ports = free_ports(len(WEB_SERVERS) + 1 + len(self.node_names))

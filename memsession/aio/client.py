@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("memsession")
 
+_inherited: list[object] = []
+"""What a forked process found of its parent's: kept for ever, for to tidy it up would touch the parent's sockets."""
+
 
 class AsyncClient:
     """The asyncio client of a pool: one for an application, shared by all its requests.
@@ -36,8 +40,10 @@ class AsyncClient:
         self._pool = pool
         self._observer = observe or log_event
         self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
+        self._process = os.getpid()
+        self._exchanges: dict[asyncio.AbstractEventLoop, Exchange] = {}
         self._exchange: Exchange | None = None
-        self._others: list[Exchange] = []
+        self._moving = threading.Lock()
         self._finishing: set[asyncio.Task[Any]] = set()
 
     async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
@@ -82,18 +88,60 @@ class AsyncClient:
 
         It may be called twice, and the client may be used again afterwards.
         """
-        ours = {task for task in self._finishing if task.get_loop() is asyncio.get_running_loop()}
+        exchange = self._exchanges.get(asyncio.get_running_loop())
+        if exchange is None or exchange.process != os.getpid():
+            return
+        ours = {task for task in self._finishing if task.get_loop() is exchange.loop}
         if ours:
             _, late = await asyncio.wait(ours, timeout=self._pool.budget.total_seconds())
             for task in late:
                 task.cancel()
-        if self._exchange is not None and self._exchange.loop is asyncio.get_running_loop():
-            await self._exchange.close()
+        await exchange.close()
 
     async def _at_home(self) -> Exchange:
-        raise NotImplementedError
+        """The exchange of the running loop. Loops may run in several threads, hence the lock."""
+        loop = asyncio.get_running_loop()
+        with self._moving:
+            if self._process != os.getpid():
+                _inherited.append((self._exchanges, self._finishing))
+                self._exchanges, self._finishing, self._process = {}, set(), os.getpid()
+            self._exchanges = {home: held for home, held in self._exchanges.items() if not home.is_closed()}
+            known = self._exchanges.get(loop)
+            exchange = known or Exchange(self._pool, observe=self._observe, greeted=self._greeted)
+            self._exchanges[loop] = self._exchange = exchange
+        if known is None:
+            await exchange.open()
+        return exchange
 
     def _finish(self, exchange: Exchange, plan: Plan[Any], round_: Round, deadline: float | None) -> None:
-        task = exchange.loop.create_task(self._to_the_end(exchange, plan, round_, deadline))
+        task = exchange.loop.create_task(_to_the_end(exchange, plan, round_, deadline))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
+
+    def _greeted(self, node: str, greeting: Greeting) -> None:
+        if greeting.unix_time_s is not None:
+            self._clock.observe(node, greeting.unix_time_s)
+        if greeting.incarnation is not None:
+            recognise(self.incarnations, node, greeting.incarnation, self._observe)
+
+    def _observe(self, event: NodeEvent) -> None:
+        """An observer that raises must not take a connection with it."""
+        try:
+            self._observer(event)
+        except Exception:
+            _logger.exception("the observe function of the memsession client failed on %r", event)
+
+
+async def _to_the_end(exchange: Exchange, plan: Plan[Any], round_: Round, deadline: float | None) -> None:
+    """The rest of a plan whose request was cancelled. Nobody is left to hear how it ends."""
+    try:
+        while True:
+            if round_.left:
+                await round_.over(exchange.loop)
+            round_ = exchange.ask(plan.send(round_.replies), deadline)
+    except StopIteration:
+        pass
+    except SessionError as outcome:
+        _logger.info("after its request was cancelled, a plan ended with %s", type(outcome).__name__)
+    except Exception:
+        _logger.exception("after its request was cancelled, a plan failed")

@@ -18,10 +18,10 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from memsession.commands import Unreachable
 from memsession.aio.round import Round
+from memsession.commands import Unreachable
 from memsession.health import Fault
 from memsession.wire import Parser, ProtocolError, Request, encode
 
@@ -102,8 +102,8 @@ class Connection(asyncio.Protocol):
         batch.sent_at = time.monotonic()
         if self._ended is None:
             return
-        assert self._transport is not None, "commands are sent once the connection is made"
-        self._transport.write(b"".join(batch.parts))
+        if self._transport is not None:
+            self._transport.write(b"".join(batch.parts))
         batch.parts.clear()
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
@@ -129,10 +129,10 @@ class Connection(asyncio.Protocol):
             self.fail(Fault.SILENT, f"no reply within {self._timeout_s:g} s")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream of bytes"
-        self._transport = transport
+        # A cast and not a check: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         if self._ended is None:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._reads += 1

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from memsession.aio.greeting import Greeting
 from memsession.aio.link import Link
 from memsession.aio.round import Round
-from memsession.commands import Bury, Cas, Command, Conflict, Unreachable
+from memsession.commands import Bury, Cas, Command, Conflict
 from memsession.health import Health, Observer
 from memsession.pool import Pool
 

@@ -1,10 +1,8 @@
 """One node as one event loop sees it: the connection to it, and what becomes of commands while there is none."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 from memsession.addresses import Node
 from memsession.aio.connection import Connection
@@ -101,7 +99,8 @@ class Link:
         self._opening = None
         self._unfit = None
         if opening.cancelled():
-            return self._out(Fault.SILENT, f"no connection to {self.address} within {self._timeout_s:g} s")
+            self._out(Fault.SILENT, f"no connection to {self.address} within {self._timeout_s:g} s")
+            return
         match opening.exception():
             case None:
                 self._connected(opening.result())

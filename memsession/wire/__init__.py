@@ -1,6 +1,6 @@
 """memcached's meta protocol, without a socket: commands to bytes, bytes to replies."""
 
-from memsession.wire.encode import AskStats, AskVersion, Mark, Request, encode
+from memsession.wire.encode import AskStats, AskVersion, Mark, Request, checked_key, checked_ttl, encode
 from memsession.wire.parser import Answer, Parser, ProtocolError, Stats, Version
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "Request",
     "Stats",
     "Version",
+    "checked_key",
+    "checked_ttl",
     "encode",
 ]

@@ -53,43 +53,49 @@ def echo(key: bytes, opaque: int) -> bytes:
     return b" k%b O%d\r\n" % (key, opaque)
 
 
-def _checked(key: bytes) -> bytes:
+def checked_key(key: bytes) -> bytes:
+    """The key, if memcached takes it as one word; `ValueError` otherwise."""
     if not 0 < len(key) <= KEY_BYTES_MAX or key.translate(None, _KEY_BYTES):
-        raise ValueError(f"a storage key is 1 to {KEY_BYTES_MAX} bytes from '!' to '~', not {key[:260]!r}")
+        raise ValueError(
+            f"a storage key is 1 to {KEY_BYTES_MAX} bytes from '!' to '~'; one of {len(key)} bytes is not"
+        )
     return key
 
 
-def _seconds(ttl: int) -> int:
-    """The one place that knows memcached's times: 0 is for ever, below is gone, beyond 30 days is a date."""
+def checked_ttl(ttl: int) -> int:
+    """The seconds, if memcached takes them so; `ValueError` otherwise.
+
+    To memcached 0 is for ever, less is gone at once, and more than 30 days is a date. This is the only place that knows.
+    """
     if not 0 < ttl <= TTL_S_MAX:
         raise ValueError(f"a ttl is 1 to {TTL_S_MAX} seconds, not {ttl!r}")
     return ttl
 
 
 def _get(get: Get, opaque: int) -> bytes:
-    return b"mg %b c v k O%d\r\n" % (_checked(get.key), opaque)
+    return b"mg %b c v k O%d\r\n" % (checked_key(get.key), opaque)
 
 
 def _add(add: Add, opaque: int) -> bytes:
     value = add.value
-    head = (_checked(add.key), len(value), _seconds(add.ttl), opaque, value)
+    head = (checked_key(add.key), len(value), checked_ttl(add.ttl), opaque, value)
     return b"ms %b %d T%d ME k O%d\r\n%b\r\n" % head
 
 
 def _cas(cas: Cas, opaque: int) -> bytes:
     value = cas.value
-    head = (_checked(cas.key), len(value), _seconds(cas.ttl), cas.token.cas, opaque, value)
+    head = (checked_key(cas.key), len(value), checked_ttl(cas.ttl), cas.token.cas, opaque, value)
     return b"ms %b %d T%d C%d k O%d\r\n%b\r\n" % head
 
 
 def _bury(bury: Bury, opaque: int) -> bytes:
     value = bury.value
-    head = (_checked(bury.key), len(value), _seconds(bury.ttl), opaque, value)
+    head = (checked_key(bury.key), len(value), checked_ttl(bury.ttl), opaque, value)
     return b"ms %b %d T%d k O%d\r\n%b\r\n" % head
 
 
 def _mark(mark: Mark, opaque: int) -> bytes:
-    return b"ms %b %d T0 ME k O%d\r\n%b\r\n" % (_checked(mark.key), len(mark.value), opaque, mark.value)
+    return b"ms %b %d T0 ME k O%d\r\n%b\r\n" % (checked_key(mark.key), len(mark.value), opaque, mark.value)
 
 
 def _ask_version(_: AskVersion, _opaque: int) -> bytes:

@@ -1,0 +1,172 @@
+"""Nodes inside this process, for `memory://` pools in development and for tests.
+
+A `MemoryNode` is a small model of one memcached: what it answers, when it forgets, how its CAS numbers run. The
+same contract tests run against it and against real memcached. Sessions in it end with the process, and another web
+server does not see them.
+"""
+
+import itertools
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from memsession.commands import (
+    Add,
+    Bury,
+    Cas,
+    Command,
+    Conflict,
+    Get,
+    Hit,
+    Miss,
+    NotFound,
+    Reply,
+    Skipped,
+    Stored,
+    Token,
+    Unreachable,
+)
+from memsession.health import Observer, log_event
+from memsession.plans.world import Plan
+from memsession.pool import Pool
+from memsession.wire import checked_key, checked_ttl
+
+T = TypeVar("T")
+
+ITEMS_MAX = 100_000
+
+_serials = itertools.count(1)
+
+
+class MemoryNode:
+    """One memcached as a dict: items expire, the least used go when it is full, a restart forgets everything.
+
+    `monotonic` gives seconds. `running` may be set to False: then it answers to nobody, as after `stop()`.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, items_max: int = ITEMS_MAX) -> None:
+        self.running = True
+        self._monotonic = monotonic
+        self._items_max = items_max
+        self._items: OrderedDict[bytes, tuple[Any, int, float]] = OrderedDict()
+        self._cas = 0
+        self._connection = next(_serials)
+
+    def __len__(self) -> int:
+        """Items held, those included that are expired and not collected yet."""
+        return len(self._items)
+
+    def get(self, key: bytes) -> Reply:
+        """The value with its token, if there is one."""
+        item = self._item(key)
+        return Miss() if item is None else Hit(item[0], Token(item[1], self._connection))
+
+    def add(self, key: bytes, value: Any, ttl: int) -> Reply:
+        """Store where nothing is stored."""
+        return self._store(key, value, ttl) if self._item(key) is None else Conflict()
+
+    def cas(self, key: bytes, value: Any, ttl: int, token: Token) -> Reply:
+        """Store if the token still stands for what is there."""
+        if token.connection != self._connection:
+            return Conflict()
+        item = self._item(key)
+        if item is None:
+            return NotFound()
+        return self._store(key, value, ttl) if item[1] == token.cas else Conflict()
+
+    def bury(self, key: bytes, value: Any, ttl: int) -> Reply:
+        """Store over whatever is there."""
+        return self._store(key, value, ttl)
+
+    def flush(self) -> None:
+        """Forget all items, as `flush_all` does."""
+        self._items.clear()
+
+    def stop(self) -> None:
+        """Answer to nobody, until `restart()`."""
+        self.running = False
+
+    def restart(self) -> None:
+        """A new process: empty, CAS numbers from 1, and old tokens count no more."""
+        self.flush()
+        self._cas = 0
+        self._connection = next(_serials)
+        self.running = True
+
+    def _item(self, key: bytes) -> tuple[Any, int, float] | None:
+        item = self._items.get(checked_key(key))
+        if item is None:
+            return None
+        if item[2] <= self._monotonic():
+            del self._items[key]
+            return None
+        self._items.move_to_end(key)
+        return item
+
+    def _store(self, key: bytes, value: Any, ttl: int) -> Reply:
+        self._cas += 1
+        self._items[checked_key(key)] = (value, self._cas, self._monotonic() + checked_ttl(ttl))
+        self._items.move_to_end(key)
+        if len(self._items) > self._items_max:
+            self._items.popitem(last=False)
+        return Stored()
+
+
+class MemoryClient:
+    """Runs plans on `MemoryNode`s, with the interface of `memsession.aio.AsyncClient`.
+
+    `nodes` has them by name, to stop, restart and flush. `commands` counts what was asked, by the kind of command
+    (`"get"`, `"add"`, `"cas"`, `"bury"`).
+    """
+
+    def __init__(
+        self, pool: Pool, *, observe: Observer | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._observe = observe or log_event
+        self.nodes = {node.name: MemoryNode(monotonic=monotonic) for node in pool.all_nodes}
+        self.commands: Counter[str] = Counter()
+        self._monotonic = monotonic
+
+    async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
+        """Run a plan to its end, without ever waiting. `deadline` as in `AsyncClient.run`."""
+        try:
+            commands = next(plan)
+            while True:
+                commands = plan.send(self._round(commands, deadline))
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+
+    def is_up(self, node: str) -> bool:
+        """Whether the node runs."""
+        return self.nodes[node].running
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 (UTC), by this machine's clock."""
+        return time.time_ns() // 1_000_000
+
+    async def aclose(self) -> None:
+        """Nothing is open. The nodes keep what they hold."""
+
+    def _round(self, commands: Sequence[Command], deadline: float | None) -> list[Reply]:
+        late = deadline is not None and self._monotonic() >= deadline
+        if late and not any(isinstance(command, Bury) for command in commands):
+            return [Unreachable("the deadline has passed")] * len(commands)
+        return [self._answer(command) for command in commands]
+
+    def _answer(self, command: Command) -> Reply:
+        node = self.nodes[command.node]
+        if not node.running:
+            insists = isinstance(command, Bury) or (isinstance(command, Get) and command.force)
+            return Unreachable("the node is stopped") if insists else Skipped()
+        self.commands[type(command).__name__.lower()] += 1
+        match command:
+            case Get(_, key):
+                return node.get(key)
+            case Add(_, key, value, ttl):
+                return node.add(key, value, ttl)
+            case Cas(_, key, value, ttl, token):
+                return node.cas(key, value, ttl, token)
+            case Bury(_, key, value, ttl):
+                return node.bury(key, value, ttl)
