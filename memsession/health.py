@@ -53,7 +53,10 @@ class NodeBack:
 
 @dataclass(frozen=True, slots=True)
 class NodeForgot:
-    """The node is not the process it was: it restarted, and has lost what it held. It may be a false alarm."""
+    """The node does not know its incarnation any more: it restarted or was flushed, and has lost what it held.
+
+    It may be a false alarm: memcached may also have evicted that one item.
+    """
 
     node: str
 
@@ -77,7 +80,7 @@ def log_event(event: NodeEvent) -> None:
         case NodeBack(node):
             _logger.info("memcached node %s is back", node)
         case NodeForgot(node):
-            _logger.warning("memcached node %s has restarted and is empty", node)
+            _logger.warning("memcached node %s has restarted or was flushed: it is empty", node)
         case SameProcess(nodes):
             _logger.error(
                 "nodes %s are one memcached process: copies there are lost together, give each an address of its own",

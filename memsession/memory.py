@@ -27,7 +27,7 @@ from memsession.commands import (
     Token,
     Unreachable,
 )
-from memsession.health import Observer, log_event
+from memsession.health import NodeBack, NodeOut, Observer, log_event
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 from memsession.wire import checked_key, checked_ttl
@@ -123,10 +123,11 @@ class MemoryClient:
     def __init__(
         self, pool: Pool, *, observe: Observer | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._observe = observe or log_event
         self.nodes = {node.name: MemoryNode(monotonic=monotonic) for node in pool.all_nodes}
         self.commands: Counter[str] = Counter()
         self._monotonic = monotonic
+        self._observe = observe or log_event
+        self._out: set[str] = set()
 
     async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
         """Run a plan to its end, without ever waiting. `deadline` as in `AsyncClient.run`."""
@@ -157,6 +158,7 @@ class MemoryClient:
 
     def _answer(self, command: Command) -> Reply:
         node = self.nodes[command.node]
+        self._tell(command.node, node.running)
         if not node.running:
             insists = isinstance(command, Bury) or (isinstance(command, Get) and command.force)
             return Unreachable("the node is stopped") if insists else Skipped()
@@ -170,3 +172,11 @@ class MemoryClient:
                 return node.cas(key, value, ttl, token)
             case Bury(_, key, value, ttl):
                 return node.bury(key, value, ttl)
+
+    def _tell(self, node: str, running: bool) -> None:
+        if running and node in self._out:
+            self._out.remove(node)
+            self._observe(NodeBack(node))
+        elif not running and node not in self._out:
+            self._out.add(node)
+            self._observe(NodeOut(node, "stopped"))

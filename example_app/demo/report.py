@@ -61,7 +61,7 @@ class Phase:
             self.fail(f"the counter jumped to {page.number} where {page.expected} comes next")
 
     def see_rise(self, before: Page, after: Page, visits: int) -> None:
-        """Judge `visits` parallel ones by the pages before and after them: numbers may repeat, the total may not fail."""
+        """Judge `visits` parallel ones by the pages before and after: numbers may repeat, the total must be right."""
         for page in (before, after):
             if page.problem:
                 self.fail(page.problem)

@@ -9,7 +9,7 @@ were ended and then forgotten; the next load restores that copy. Confirmed when 
 from dataclasses import replace
 from typing import Any
 
-from memsession.commands import Add, Cas, Conflict, Stored, Token, Unreachable
+from memsession.commands import Add, Cas, Conflict, Skipped, Stored, Token, Unreachable
 from memsession.plans.load import read
 from memsession.plans.outcomes import Gone, Saved, SaveOutcome, Unconfirmed
 from memsession.plans.world import Plan, World
@@ -21,7 +21,8 @@ def save(
 ) -> Plan[SaveOutcome]:
     """Store `wanted` wherever a token is held. `value` may be `wanted` already sealed."""
     confirmed: set[str] = set()
-    unknown = not tokens
+    # A home that did not answer the load has no token here; nobody can say that it has nothing.
+    unknown = len(tokens) < len(world.homes(key))
     ttl = world.lifetime.live_ttl_s
     while tokens:
         if value is None:
@@ -34,7 +35,7 @@ def save(
                     confirmed.add(node)
                 case Conflict():
                     refused.append(node)
-                case Unreachable():
+                case Unreachable() | Skipped():
                     unknown = True
         if not refused:
             break

@@ -50,19 +50,22 @@ def apply(record: Live, changes: Changes, own: Mapping[str, OwnCount], *, writer
     The stamp's counter is one more than the greatest in the record, so a change wins over all that its request
     had seen; `writer` is a random name of this save. An increment needs no stamp.
     """
-    top = record.top + 1
-    entries = dict(record.entries)
-    for key, value in changes.puts.items():
-        entries[key] = Entry(top, writer, value, False, *_sums(record, key))
-    for key in changes.deletes:
-        entries[key] = Entry(top, writer, None, True, *_sums(record, key))
+    entries = record.entries
+    if changes.puts or changes.deletes:
+        top = record.top + 1
+        entries = dict(entries)
+        for key, value in changes.puts.items():
+            entries[key] = Entry(top, writer, value, False, *_sums(record, key))
+        for key in changes.deletes:
+            entries[key] = Entry(top, writer, None, True, *_sums(record, key))
     counts = record.counts
     if own:
         counts = dict(counts)
         for key, (name, sub) in own.items():
             counts[key] = {**counts.get(key, {}), name: sub}
     seen_ms = max(record.seen_ms, now_ms)
-    return replace(record, entries=entries, counts=counts, seen_ms=seen_ms, modified=record.modified + 1)
+    created_ms, deadline_ms, modified = record.created_ms, record.deadline_ms, record.modified + 1
+    return Live(entries, counts, created_ms, deadline_ms, seen_ms, modified, record.doubted)
 
 
 def _sums(record: Live, key: str) -> tuple[int, int]:

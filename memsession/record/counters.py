@@ -10,8 +10,9 @@ a greater n always holds everything a smaller n held.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import NamedTuple
 
 from memsession.record.state import SubCount
@@ -27,6 +28,9 @@ class OwnCount(NamedTuple):
     sub: SubCount
 
 
+_NOTHING: AbstractContextManager[Mapping[str, OwnCount]] = nullcontext({})
+
+
 class CounterMemory:
     """A bounded memory of own sub-counts. Safe to use from several threads."""
 
@@ -37,43 +41,47 @@ class CounterMemory:
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
-    @contextmanager
-    def counting(self, session: bytes, increments: Mapping[str, int]) -> Iterator[dict[str, OwnCount]]:
+    def counting(
+        self, session: bytes, increments: Mapping[str, int]
+    ) -> AbstractContextManager[Mapping[str, OwnCount]]:
         """Count `increments` (key -> amount) and give the new sub-counts; undone if the block raises.
 
         The block is one critical section: within it the record is built and its size checked.
         """
-        if not increments:
-            yield {}
-            return
-        self._forget_after_fork()
-        with self._lock:
-            before = {key: self._own.get((session, key)) for key in increments}
-            taken = {key: self._take(session, key, by) for key, by in increments.items()}
-            try:
-                yield taken
-            except BaseException:
-                for key, own in before.items():
-                    if own is None:
-                        self._own.pop((session, key), None)
-                    else:
-                        self._own[session, key] = own
-                raise
+        return _Counting(self, session, increments) if increments else _NOTHING
 
-    def _take(self, session: bytes, key: str, by: int) -> OwnCount:
-        own = self._own.pop((session, key), None) or OwnCount(self._nonce(), SubCount(0, 0))
-        own = OwnCount(own.writer, SubCount(own.sub.n + 1, own.sub.amount + by))
-        self._own[session, key] = own
-        while len(self._own) > self._limit:
-            self._own.popitem(last=False)
-        return own
-
-    def _forget_after_fork(self) -> None:
-        """A forked child would go on counting under its parent's names; and the parent's lock may be held."""
+    def enter(self) -> None:
+        """Begin a critical section."""
         if self._pid != os.getpid():
+            # A forked child would go on under its parent's names; and the parent's lock may be held for ever.
             self._pid = os.getpid()
             self._lock = threading.Lock()
             self._own.clear()
+        self._lock.acquire()
+
+    def leave(self) -> None:
+        """End a critical section."""
+        self._lock.release()
+
+    def take(self, session: bytes, key: str, by: int) -> tuple[OwnCount | None, OwnCount]:
+        """Count once more: what was remembered before, and what is now."""
+        before = self._own.pop((session, key), None)
+        if before is None:
+            own = OwnCount(self._nonce(), SubCount(1, by))
+        else:
+            own = OwnCount(before.writer, SubCount(before.sub.n + 1, before.sub.amount + by))
+        self._own[session, key] = own
+        while len(self._own) > self._limit:
+            self._own.popitem(last=False)
+        return before, own
+
+    def restore(self, session: bytes, before: Mapping[str, OwnCount | None]) -> None:
+        """Undo what was counted in this critical section."""
+        for key, own in before.items():
+            if own is None:
+                self._own.pop((session, key), None)
+            else:
+                self._own[session, key] = own
 
     def clear(self) -> None:
         """Forget everything; the next increments begin under fresh names."""
@@ -81,3 +89,29 @@ class CounterMemory:
 
     def __len__(self) -> int:
         return len(self._own)
+
+
+class _Counting(AbstractContextManager[Mapping[str, OwnCount]]):
+    """The critical section of one save."""
+
+    __slots__ = ("_before", "_increments", "_memory", "_session")
+
+    def __init__(self, memory: CounterMemory, session: bytes, increments: Mapping[str, int]) -> None:
+        self._memory = memory
+        self._session = session
+        self._increments = increments
+        self._before: dict[str, OwnCount | None] = {}
+
+    def __enter__(self) -> Mapping[str, OwnCount]:
+        self._memory.enter()
+        taken = {}
+        for key, by in self._increments.items():
+            self._before[key], taken[key] = self._memory.take(self._session, key, by)
+        return taken
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._memory.restore(self._session, self._before)
+        self._memory.leave()

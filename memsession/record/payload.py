@@ -33,7 +33,7 @@ def _finite(text: str) -> float:
 _encode_json = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
-_decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).raw_decode
 
 
 def encode(record: Record) -> bytes:
@@ -60,25 +60,42 @@ def encode(record: Record) -> bytes:
 def decode(payload: bytes) -> Record | None:
     """The record that `payload` holds, or None for bytes that hold none. Never raises."""
     try:
-        match _decode_json(payload.decode("utf-8", "surrogatepass")):
-            case ["L", created, deadline, seen, modified, str(doubted), dict(entries), dict(counts)]:
-                read = {key: _entry_in(entry) for key, entry in entries.items()}
-                if b'"!"' in payload:
-                    _check_types(read)
-                return Live(
-                    read,
-                    {key: _counts_in(subs) for key, subs in counts.items()},
-                    _number(created),
-                    _number(deadline),
-                    _number(seen),
-                    _number(modified),
-                    doubted,
-                )
-            case ["D", int(reason), str(mark)]:
-                return Dead(Reason(reason), mark)
+        text = payload.decode("utf-8", "surrogatepass")
+        fields, end = _decode_json(text)
+        if end == len(text) and type(fields) is list:
+            if fields[0] == "L":
+                return _live_in(*fields[1:], may_have_types=b'"!"' in payload)
+            if fields[0] == "D":
+                return _dead_in(*fields[1:])
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError):
         pass
     return None
+
+
+def _live_in(
+    created: Any,
+    deadline: Any,
+    seen: Any,
+    modified: Any,
+    doubted: Any,
+    entries: Any,
+    counts: Any,
+    *,
+    may_have_types: bool,
+) -> Live:
+    if type(doubted) is not str or type(entries) is not dict or type(counts) is not dict:
+        raise ValueError("not a live record")
+    read = {key: _entry_in(entry) for key, entry in entries.items()}
+    if may_have_types:
+        _check_types(read)
+    subs = {key: _counts_in(by_writer) for key, by_writer in counts.items()} if counts else {}
+    return Live(read, subs, _number(created), _number(deadline), _number(seen), _number(modified), doubted)
+
+
+def _dead_in(reason: Any, mark: Any) -> Dead:
+    if type(reason) is not int or type(mark) is not str:
+        raise ValueError("not a tombstone")
+    return Dead(Reason(reason), mark)
 
 
 def _entry_out(entry: Entry) -> tuple[Plain, ...]:
@@ -89,16 +106,16 @@ def _entry_out(entry: Entry) -> tuple[Plain, ...]:
 
 
 def _entry_in(fields: Any) -> Entry:
-    match fields:
-        case [counter, str(writer), value]:
-            return Entry(_number(counter), writer, value)
-        case [counter, str(writer)]:
-            return Entry(_number(counter), writer, None, True)
-        case [counter, str(writer), n, amount]:
-            return Entry(_number(counter), writer, None, True, _number(n), _integer(amount))
-        case [counter, str(writer), value, n, amount]:
-            return Entry(_number(counter), writer, value, False, _number(n), _integer(amount))
-    raise ValueError("not an entry")
+    size = len(fields)
+    if type(fields) is not list or not 2 <= size <= 5 or type(fields[1]) is not str:
+        raise ValueError("not an entry")
+    _number(fields[0])
+    if size == 3:
+        return Entry(fields[0], fields[1], fields[2])
+    if size == 2:
+        return Entry(fields[0], fields[1], None, True)
+    n, amount = _number(fields[-2]), _integer(fields[-1])
+    return Entry(fields[0], fields[1], fields[2] if size == 5 else None, size == 4, n, amount)
 
 
 def _check_types(entries: dict[str, Entry]) -> None:
@@ -108,6 +125,8 @@ def _check_types(entries: dict[str, Entry]) -> None:
 
 
 def _counts_in(subs: Any) -> dict[str, SubCount]:
+    if type(subs) is not dict:
+        raise ValueError("no sub-counts")
     return {writer: SubCount(_number(n), _integer(amount)) for writer, (n, amount) in subs.items()}
 
 

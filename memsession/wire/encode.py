@@ -65,7 +65,7 @@ def checked_key(key: bytes) -> bytes:
 def checked_ttl(ttl: int) -> int:
     """The seconds, if memcached takes them so; `ValueError` otherwise.
 
-    To memcached 0 is for ever, less is gone at once, and more than 30 days is a date. This is the only place that knows.
+    To memcached 0 is for ever, less is gone at once, and more than 30 days is a date. Only this function knows.
     """
     if not 0 < ttl <= TTL_S_MAX:
         raise ValueError(f"a ttl is 1 to {TTL_S_MAX} seconds, not {ttl!r}")

@@ -27,6 +27,9 @@ CAS_MAX = 2**64 - 1
 
 T = TypeVar("T")
 
+# Half the price of calling the class, for the two tuples that every value takes.
+_new = tuple.__new__
+
 
 class ProtocolError(Exception):
     """What came is not what was asked for: this connection has said its last. The text says why."""
@@ -96,55 +99,65 @@ class Parser(Generic[T]):
             if not awaited:
                 raise ProtocolError(_unasked(data[at:]))
             kind, tail, ticket = awaited[0]
-            stop = data.find(b"\n", at) + 1
-            reply: Any = _LINES[kind].get(data[at : at + 2])
-            if reply is None or stop - at != len(tail) + 2 or not data.startswith(tail, at + 2):
-                reply, stop = self._other(kind, tail, data, at, stop)
-                if reply is None:
-                    self._need = stop
-                    self._rest += data[at:]
-                    return
+            if kind is Get and data.startswith(b"VA ", at):
+                reply, stop = self._value(tail, data, at)
+            else:
+                stop = data.find(b"\n", at) + 1
+                reply = _LINES[kind].get(data[at : at + 2])
+                if reply is None or stop - at != len(tail) + 2 or not data.startswith(tail, at + 2):
+                    reply, stop = _other(kind, data, at, stop)
+            if reply is None:
+                self._need = stop
+                self._rest += data[at:]
+                return
             awaited.popleft()
             at = stop
             yield ticket, reply
 
-    def _other(self, kind: type, tail: bytes, data: bytes, at: int, stop: int) -> tuple[Any, int]:
-        """A reply that is more than its two letters, and where it ends; or None, and how many bytes it needs."""
-        if stop == 0:
-            if len(data) - at >= LINE_BYTES_MAX:
-                raise ProtocolError("a line without end")
-            return None, 0
-        if stop - at > LINE_BYTES_MAX:
-            raise ProtocolError("a line too long")
-        if kind is Get and data.startswith(b"VA ", at):
-            return self._value(tail, data, at, stop)
-        if kind is AskStats and data.startswith((b"STAT ", b"END\r\n"), at):
-            return _stats(data, at)
-        line = _text(data[at:stop])
-        if line.startswith("SERVER_ERROR "):
-            return Unreachable(line), stop
-        if kind is AskVersion and line.startswith("VERSION "):
-            return Version(line[8:72]), stop
-        if line.startswith(("ERROR", "CLIENT_ERROR ")):
-            raise ProtocolError(line)
-        raise ProtocolError("a reply that does not belong to the command")
-
-    def _value(self, tail: bytes, data: bytes, at: int, start: int) -> tuple[Any, int]:
-        """`VA <size> c<cas> k<key> O<opaque>`, then the value and a line end."""
+    def _value(self, tail: bytes, data: bytes, at: int) -> tuple[Any, int]:
+        """`VA <size> c<cas> k<key> O<opaque>`, then the value; with where it ends. Or None, and the bytes needed."""
+        start = data.find(b"\n", at) + 1
         middle = start - len(tail)
-        size, _, cas = data[at + 3 : max(middle, at)].partition(b" c")
-        if not data.startswith(tail, middle) or not size.isdigit() or not cas.isdigit():
-            raise ProtocolError("a value that does not belong to the command")
-        if len(size) > 8 or int(size) > VALUE_BYTES_MAX:
+        if middle < at or not data.startswith(tail, middle):
+            return _incomplete(data, at, start)
+        size, _, cas = data[at + 3 : middle].partition(b" c")
+        if not size.isdigit() or not cas.isdigit():
+            return _incomplete(data, at, start)
+        if len(size) > 8 or (length := int(size)) > VALUE_BYTES_MAX:
             raise ProtocolError("a value of impossible size")
-        if len(cas) > 20 or not 0 < int(cas) <= CAS_MAX:
+        if len(cas) > 20 or not 0 < (number := int(cas)) <= CAS_MAX:
             raise ProtocolError("an impossible CAS number")
-        stop = start + int(size)
+        stop = start + length
         if len(data) < stop + 2:
             return None, stop + 2 - at
         if not data.startswith(b"\r\n", stop):
             raise ProtocolError("a value longer or shorter than it says")
-        return Hit(data[start:stop], Token(int(cas), self._connection)), stop + 2
+        return _new(Hit, (data[start:stop], _new(Token, (number, self._connection)))), stop + 2
+
+
+def _other(kind: type, data: bytes, at: int, stop: int) -> tuple[Any, int]:
+    """A reply that is not one of the usual lines, and where it ends; or None while it is not complete."""
+    if kind is AskStats and data.startswith((b"STAT ", b"END\r\n"), at):
+        return _stats(data, at)
+    if stop == 0 or stop - at > LINE_BYTES_MAX:
+        return _incomplete(data, at, stop)
+    line = _text(data[at:stop])
+    if line.startswith("SERVER_ERROR "):
+        return Unreachable(line), stop
+    if kind is AskVersion and line.startswith("VERSION "):
+        return Version(line[8:72]), stop
+    if line.startswith(("ERROR", "CLIENT_ERROR ")):
+        raise ProtocolError(line)
+    raise ProtocolError("a reply that does not belong to the command")
+
+
+def _incomplete(data: bytes, at: int, stop: int) -> tuple[None, int]:
+    """A line without its end, to be continued; but a line that is complete was wrong."""
+    if stop and stop - at <= LINE_BYTES_MAX:
+        raise ProtocolError("a value that does not belong to the command")
+    if len(data) - at >= LINE_BYTES_MAX:
+        raise ProtocolError("a line without end")
+    return None, 0
 
 
 def _stats(data: bytes, at: int) -> tuple[Any, int]:

@@ -36,8 +36,11 @@ def test_every_256_bits_have_one_spelling(bits: bytes) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "a", TEXT[:-1], TEXT + "A", TEXT + "\n", " " + TEXT[1:], TEXT[:-1] + "h", TEXT[:-1] + "=", "+" + TEXT[1:]]
-    + ["/" + TEXT[1:], "\u0661" + TEXT[1:], "é" + TEXT[1:], "\x00" + TEXT[1:], "%41" + TEXT[3:], "ａ" + TEXT[1:]],
+    [
+        *("", "a", TEXT[:-1], TEXT + "A", TEXT + "\n", " " + TEXT[1:], TEXT[:-1] + "h", TEXT[:-1] + "="),
+        *("+" + TEXT[1:], "/" + TEXT[1:], "\u0661" + TEXT[1:], "é" + TEXT[1:], "\x00" + TEXT[1:], "%41" + TEXT[3:]),
+        "\uff41" + TEXT[1:],
+    ],
 )
 def test_anything_else_is_no_id(bad: str) -> None:
     """Wrong length, alphabet, last character or script: `parse` gives None, the class itself raises."""

@@ -28,7 +28,11 @@ def test_settings_are_attributes() -> None:
     """A pool shows all it was given, and the defaults for the rest."""
     pool = Pool("10.0.0.94", "b=10.0.0.95:11212", "c:11211:3", copies=3)
 
-    assert pool.nodes == (Node("10.0.0.94:11211", "10.0.0.94", 11211), Node("b", "10.0.0.95", 11212), Node("c:11211", "c", 11211, 3))
+    assert pool.nodes == (
+        Node("10.0.0.94:11211", "10.0.0.94", 11211),
+        Node("b", "10.0.0.95", 11212),
+        Node("c:11211", "c", 11211, 3),
+    )
     assert (pool.copies, pool.prefix, pool.max_bytes, pool.previous) == (3, "memsession", 65_536, None)
     assert (pool.timeout, pool.budget) == (timedelta(milliseconds=250), timedelta(seconds=1))
     assert pool.all_nodes == pool.nodes

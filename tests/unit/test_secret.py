@@ -30,21 +30,25 @@ def test_several_secrets_keep_their_order(kind: type) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["", b"", "short", GOOD[:31], b"\x00\x9f" * 5, None, 7, [], (), {}, {GOOD}, bytearray(GOOD.encode()), [None], [[GOOD]]]
-    + ["a" * 64, b"\x00" * 32, "abcd" * 16, "1234567890" * 5, secrets.token_urlsafe(32)[:10] * 4],
+    [
+        *("", b"", "short", GOOD[:31], b"\x00\x9f" * 5, None, 7, [], (), {}, {GOOD}, bytearray(GOOD.encode())),
+        *([None], [[GOOD]], "a" * 64, b"\x00" * 32, "abcd" * 16, "1234567890" * 5, GOOD[:10] * 4),
+    ],
 )
 def test_a_secret_that_is_none_is_refused(bad: object) -> None:
     """Missing, short, mistyped and repetitive secrets are refused; the error names the setting and the cure."""
-    with pytest.raises(ConfigurationError, match="secret_key.*token_urlsafe"):
+    with pytest.raises(ConfigurationError, match=r"secret_key.*token_urlsafe"):
         secret_keys(bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "bad",
-    ["secret", "changeme", "your-secret-key", "SECRET_KEY", "my super secret key 1234567890 1234567890"]
-    + ["changeme-changeme-changeme-changeme", "your-secret-key-here-your-secret-key-here", "secret" + "0" * 40]
-    + ["secret" + "a" * 40, "key" + "x" * 40, "please-change-this-secret-key-in-production!", "x" * 9 + "y" * 30]
-    + ["this-is-a-secret-key-of-at-least-32-bytes", "abcdefghijklmnopqrstuvwxyz0123456789", b"secret" * 9],
+    [
+        *("secret", "changeme", "your-secret-key", "SECRET_KEY", "my super secret key 1234567890 1234567890"),
+        *("changeme-changeme-changeme-changeme", "your-secret-key-here-your-secret-key-here", "secret" + "0" * 40),
+        *("secret" + "a" * 40, "key" + "x" * 40, "please-change-this-secret-key-in-production!", "x" * 9 + "y" * 30),
+        *("this-is-a-secret-key-of-at-least-32-bytes", "abcdefghijklmnopqrstuvwxyz0123456789", b"secret" * 9),
+    ],
 )
 def test_a_placeholder_is_refused_whatever_its_length(bad: str | bytes) -> None:
     """Well-known stand-ins for a secret are refused, also when repeated, joined or padded."""
@@ -61,23 +65,22 @@ def test_random_secrets_of_all_usual_makes_are_accepted() -> None:
         assert secret_keys(raw) == (raw,)
 
 
-def test_long_secrets_are_checked_in_no_time() -> None:
-    """The checks stay linear in the length: a secret of a megabyte of one word is just a placeholder."""
+def test_absurdly_long_secrets_are_judged_too() -> None:
+    """The checks stay linear in the length, so even absurdly long secrets are judged at once."""
     with pytest.raises(ConfigurationError, match="placeholder"):
         secret_keys("secret" * 20_000)
     with pytest.raises(ConfigurationError, match="same piece"):
         secret_keys("xy/q" * 20_000)
 
 
-@given(st.text(max_size=60) | st.binary(max_size=60))
+@given(st.text(max_size=6) | st.binary(max_size=27))
 def test_no_message_shows_the_secret(secret: str | bytes) -> None:
-    """Whatever is refused, the message does not contain it."""
+    """A refused secret is named by its place in the list; the message does not contain it."""
     marked = "hush" + secret if isinstance(secret, str) else b"hush" + secret
-    try:
-        secret_keys([marked, GOOD])
-    except ConfigurationError as error:
-        assert "hush" not in str(error)
-        assert "no. 1" in str(error)
+    with pytest.raises(ConfigurationError, match=r"secret_key no\. 2") as refused:
+        secret_keys([GOOD, marked])
+
+    assert "hush" not in str(refused.value)
 
 
 def test_undecodable_environment_variables_keep_their_bytes() -> None:

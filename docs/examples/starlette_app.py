@@ -1,0 +1,22 @@
+import os
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from memsession import Pool
+from memsession.asgi import SessionMiddleware
+
+
+async def home(request: Request) -> PlainTextResponse:
+    visits = request.session.increment("visits")
+    return PlainTextResponse(f"Visit {visits}")
+
+
+pool = Pool(os.environ.get("MEMSESSION_POOL", "memory://"))
+app = Starlette(
+    routes=[Route("/", home)],
+    middleware=[Middleware(SessionMiddleware, secret_key=os.environ["SECRET_KEY"], pool=pool)],
+)
