@@ -11,9 +11,7 @@ from memsession.addresses import Node, parse_addresses
 from memsession.errors import ConfigurationError
 from memsession.placement import Placement
 
-KEY_BYTES_MAX: Final = 250
-"""memcached's limit. A prefix of 100, a colon and 43 characters stay far below it."""
-
+# memcached's keys have 250 bytes at most; 100, a colon and the 43 characters of a hash stay far below.
 _PREFIX: Final = re.compile(r"[!-~]{1,100}")
 _BYTES_MIN: Final = 1_000
 _BYTES_MAX: Final = 1_000_000

@@ -162,19 +162,19 @@ def _incomplete(data: bytes, at: int, stop: int) -> tuple[None, int]:
 
 def _stats(data: bytes, at: int) -> tuple[Any, int]:
     """`STAT <name> <figure>` lines until `END`."""
-    stop = at + 5 if data.startswith(b"END\r\n", at) else data.find(b"\nEND\r\n", at) + 6
-    complete = stop > 5
-    if (stop if complete else len(data)) - at > STATS_BYTES_MAX:
+    last = data.find(b"\nEND\r\n", at)
+    end = at if data.startswith(b"END\r\n", at) else len(data) if last < 0 else last + 1
+    if end - at > STATS_BYTES_MAX:
         raise ProtocolError("figures without end")
-    if not complete:
+    if end == len(data):
         return None, 0
     figures = {}
-    for line in data[at : stop - 5].splitlines(keepends=True):
+    for line in data[at:end].splitlines(keepends=True):
         stat, name, figure = (*_text(line).split(" ", 2), "", "")[:3]
         if stat != "STAT" or not name:
             raise ProtocolError("figures that are none")
         figures[name] = figure
-    return Stats(figures), stop
+    return Stats(figures), end + 5
 
 
 def _unasked(data: bytes) -> str:

@@ -55,6 +55,8 @@ class Network:
         self.before = self.after = self.late = 0.0
         self.late_max_s = 5.0
         self.calm = False
+        self.blips = False
+        """Only writes are lost or late, and nobody concludes from it that a node is out."""
 
     def send(self, round_: Round) -> None:
         """Send all commands; those that need no node are answered at once."""
@@ -77,7 +79,7 @@ class Network:
             connection = connection or process.connect(name)
         arrives = round_.sent + SHORTEST_S + SPREAD_S * self.random()
         lost = False
-        if not self.calm:
+        if not (self.calm or (self.blips and type(command) is Get)):
             chance = self.random() - self.before
             if chance < 0:
                 simulation.at(round_.sent + round_.patience, self._time_out, round_, index, connection)
@@ -140,7 +142,8 @@ class Network:
 
     def _time_out(self, round_: Round, index: int, connection: "Connection") -> None:
         if round_.replies[index] is None:
-            round_.request.process.lose(round_.commands[index].node, connection, round_.patience >= TIMEOUT_S)
+            out = round_.patience >= TIMEOUT_S and not self.blips
+            round_.request.process.lose(round_.commands[index].node, connection, out)
             self._answer(round_, index, TIMED_OUT, self.simulation.now)
 
     def _break(self, round_: Round, index: int, connection: "Connection", reply: Reply) -> None:

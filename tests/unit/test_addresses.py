@@ -24,6 +24,7 @@ from memsession.errors import ConfigurationError
         ("/run/mc.sock:0", Node("/run/mc.sock", "/run/mc.sock", 0)),
         ("/run/mc.sock:0:7", Node("/run/mc.sock", "/run/mc.sock", 0, 7)),
         ("/run/a:b.sock", Node("/run/a:b.sock", "/run/a:b.sock", 0)),
+        ("/" + "x" * 102, Node("/" + "x" * 102, "/" + "x" * 102, 0)),
         ("unix:///run/mc.sock", Node("/run/mc.sock", "/run/mc.sock", 0)),
         ("unix:///run/mc.sock:0", Node("/run/mc.sock", "/run/mc.sock", 0)),
         ("unix:///run/mc.sock:0?weight=4&persistent=0", Node("/run/mc.sock", "/run/mc.sock", 0, 4)),
@@ -85,6 +86,7 @@ def test_memory_is_a_pool_without_servers() -> None:
 BAD = [
     ("10.0.0.94:0", 'port "0".*1 to 65535'),
     ("10.0.0.94:70000", 'port "70000".*1 to 65535'),
+    ("10.0.0.94:65536", 'port "65536"'),
     ("10.0.0.94:11211x", 'port "11211x"'),
     ("10.0.0.94:", 'port ""'),
     ("10.0.0.94:-1", 'port "-1"'),

@@ -121,7 +121,11 @@ def test_values_beyond_memcacheds_limit_are_refused() -> None:
     value = SEAL.seal(KEY, payload)
 
     assert SEAL.open(KEY, value) == payload
-    assert SEAL.open(KEY, value + b"\x00") is None
+    head, longer = value[:5], payload + b"\x00"
+    mac = blake2b(b"memsession.seal" + head, digest_size=32, key=derive(SECRET, b"memsession.seal"))
+    mac.update(bytes([len(KEY)]) + KEY + longer)
+
+    assert SEAL.open(KEY, head + mac.digest() + longer) is None
     with pytest.raises(SessionTooLarge, match="1,048,577"):
         SEAL.seal(KEY, payload + b"\x00")
 
