@@ -4,17 +4,19 @@ The door, and nothing more: it loads the session before the application is calle
 the response leaves. Everything it knows about sessions is in `memsession.lifecycle`.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from memsession.aio import AsyncClient
+from memsession.aio.turns import Turns
 from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError, PoolUnavailable, UpdateUnconfirmed
 from memsession.events import Observe, log
-from memsession.lifecycle import ROTATE_ON, Keep, Visit, add_headers, build, pool_of
+from memsession.lifecycle import ROTATE_ON, PlainHttp, Visit, add_headers, build, pool_of
+from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
 from memsession.lifetime import Lifetime
 from memsession.memory import MemoryClient
+from memsession.plans import Plan
 from memsession.pool import Pool
 from memsession.session import AsyncSession
 
@@ -23,10 +25,9 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+T = TypeVar("T")
 
-_logger = logging.getLogger("memsession")
-_HEADS = frozenset({"http.response.start", "websocket.accept"})
-_LOOPBACK = ("localhost", "127.", "[::1]", "testserver")
+_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class SessionMiddleware:
@@ -60,9 +61,8 @@ class SessionMiddleware:
             raise ConfigurationError(f"vary={vary!r}: use 'accessed' or 'always'")
         pool = pool_of(pool)
         self.app = app
-        self._client = MemoryClient(pool) if pool.in_process else AsyncClient(pool, observe=observe)
+        self._client = (MemoryClient if pool.in_process else AsyncClient)(pool, observe=observe)
         self._always_vary = vary == "always"
-        self._warn_on_http = True
         self._lifecycle = build(
             secret_key=secret_key,
             pool=pool,
@@ -74,6 +74,7 @@ class SessionMiddleware:
             senses=self._client,
             make_session=AsyncSession,
         )
+        self._plain_http = PlainHttp(cookie)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; anything but HTTP and WebSocket passes through."""
@@ -95,7 +96,7 @@ class SessionMiddleware:
             scope["session"] = visit.session
             await self.app(scope, receive, response.send)
         except (PoolUnavailable, UpdateUnconfirmed):
-            if response.started:
+            if visit.answered:
                 raise
             await response.unavailable()
 
@@ -113,81 +114,76 @@ class SessionMiddleware:
 class _Response:
     """One response on its way out: the commit goes before its head. Also performs `save` and `modify`."""
 
-    __slots__ = ("_middleware", "_scope", "_send", "_visit", "refused", "started")
+    __slots__ = ("_committing", "_middleware", "_refused", "_scope", "_send", "_turns", "_visit")
 
     def __init__(self, middleware: SessionMiddleware, visit: Visit, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self._visit = visit
         self._scope = scope
         self._send = send
-        self.started = False
-        self.refused = False
+        self._turns = Turns()
+        self._committing = False
+        self._refused = False
 
-    async def run(self, plan: Any) -> Any:
+    async def run(self, plan: Plan[T]) -> T:
         """Run a plan of the lifecycle within the request's time budget."""
         middleware = self._middleware
         return await middleware._client.run(plan, deadline=middleware._lifecycle.deadline(self._visit))
 
     async def save(self) -> None:
         """Commit now."""
-        await self.run(self._middleware._lifecycle.save(self._visit))
+        await self._turns.take(self.run(self._middleware._lifecycle.save(self._visit)))
 
     async def modify(self, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
         """Read, compute and write one key as one step."""
-        return await self.run(self._middleware._lifecycle.modify(self._visit, key, fn, default))
+        return await self._turns.take(self.run(self._middleware._lifecycle.modify(self._visit, key, fn, default)))
 
     async def send(self, message: Message) -> None:
         """Pass a message on. Before the head of the response, commit; if nobody acknowledged, answer 503."""
-        if not self.started and message["type"] in _HEADS:
-            try:
-                await self.run(self._middleware._lifecycle.commit(self._visit))
-            except (PoolUnavailable, UpdateUnconfirmed):
-                self.refused = True
+        if message["type"] in _HEADS and not self._visit.answered:
+            if not await self._committed():
                 await self.unavailable()
                 return
-            self.started = True
+            self._visit.answered = True
             self._add_headers(message)
-        if not self.refused:
+        if not self._refused:
             await self._send(message)
+
+    async def _committed(self) -> bool:
+        """Whether a node confirmed what the request did. A commit that was cancelled is not begun again."""
+        await self._turns.over()
+        if self._committing:
+            return False
+        self._committing = True
+        try:
+            await self.run(self._middleware._lifecycle.commit(self._visit))
+        except (PoolUnavailable, UpdateUnconfirmed):
+            return False
+        except Exception:
+            # Nothing was written. The application may answer with a page that says so, and without the culprit.
+            self._committing = False
+            raise
+        return True
 
     async def unavailable(self) -> None:
         """Answer 503 instead of what the application meant to say; the visitor's cookie is kept."""
-        self.started = True
+        self._visit.answered = self._refused = True
         if self._scope["type"] == "websocket":
             await self._send({"type": "websocket.close", "code": 1013, "reason": "session store unavailable"})
             return
-        headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"cache-control", b"no-store"),
-            (b"retry-after", b"1"),
-        ]
-        await self._send({"type": "http.response.start", "status": 503, "headers": headers})
-        body = b"The session store is unavailable. Please try again in a moment.\n"
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.start", "status": 503, "headers": list(UNAVAILABLE_HEADERS)})
+        await self._send({"type": "http.response.body", "body": UNAVAILABLE_BODY})
 
     def _add_headers(self, message: Message) -> None:
         visit, middleware = self._visit, self._middleware
-        cookie = None if isinstance(visit.cookie, Keep) else middleware._lifecycle.set_cookie(visit)
+        cookie = middleware._lifecycle.set_cookie(visit)
         if cookie is None and not visit.ledger.accessed and not middleware._always_vary:
             return
         headers = list(message.get("headers", ()))
         add_headers(headers, cookie=cookie)
         message["headers"] = headers
-        if cookie is not None and middleware._warn_on_http and not visit.https:
-            middleware._warn_on_http = not _warned(self._scope)
-
-
-def _warned(scope: Scope) -> bool:
-    """Warn once when a cookie without Secure leaves over plain http for a host that is not this machine."""
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-    if not host or host.startswith(_LOOPBACK):
-        return False
-    _logger.warning(
-        "a session cookie without Secure was sent over http to %r: serve https, and behind a proxy that ends TLS "
-        "let the server trust its X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips)",
-        host,
-    )
-    return True
+        if cookie is not None and not visit.https:
+            middleware._plain_http.sent(self._scope["headers"])
 
 
 def session_of(connection: Any) -> AsyncSession:

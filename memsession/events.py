@@ -1,13 +1,16 @@
 """What is worth telling of the life of sessions, and who is told.
 
-Everything goes to one `observe` function, by default to the logger "memsession". Sessions appear by the first
-characters of their public fingerprint; an ID or a value never does.
+Everything goes to one `observe` function, by default to the logger "memsession": what happens to sessions (the
+events here) and what happens to nodes (those of `memsession.health`). Sessions appear by the first characters of
+their public fingerprint; an ID or a value never does.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
+
+from memsession.health import NodeEvent, log_event
 
 _logger = logging.getLogger("memsession")
 
@@ -54,6 +57,22 @@ class Unreadable(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered(Event):
+    """None of a session's nodes answered. The visitor gets a 503, or an empty session (see `on_outage`)."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "no node of session %s answered: are they running? cookie kept"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesUnsaved(Event):
+    """Under `on_outage="empty"`, a request changed a session none of whose nodes answered. Nothing was kept."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "no node of session %s answered: what a request changed was not saved"
+
+
+@dataclass(frozen=True, slots=True)
 class SaveFailed(Event):
     """No node of a session acknowledged what a request did to it. The visitor gets a 503."""
 
@@ -70,10 +89,25 @@ class TombstoneMissed(Event):
     text: ClassVar[str] = "session %s was ended, but some of its nodes did not answer"
 
 
-Observe: TypeAlias = Callable[[Any], None]
+AnyEvent: TypeAlias = Event | NodeEvent
+Observe: TypeAlias = Callable[[AnyEvent], object]
 
 
-def log(event: Event) -> None:
+def log(event: AnyEvent) -> None:
     """Tell the logger "memsession"; the text is formatted only if somebody listens."""
-    if _logger.isEnabledFor(event.level):
+    if not isinstance(event, Event):
+        log_event(event)
+    elif _logger.isEnabledFor(event.level):
         _logger.log(event.level, event.text, *([event.session] if "%s" in event.text else []))
+
+
+def guarded(observe: Observe) -> Observe:
+    """The same, but an observer that raises is logged and takes no request with it."""
+
+    def told(event: AnyEvent) -> None:
+        try:
+            observe(event)
+        except Exception:
+            _logger.exception("the observe function of memsession failed on %r", event)
+
+    return told

@@ -81,7 +81,7 @@ def log_event(event: NodeEvent) -> None:
             _logger.info("memcached node %s is back", node)
         case NodeForgot(node):
             _logger.warning("memcached node %s has restarted or was flushed: it is empty", node)
-        case SameProcess(nodes):
+        case SameProcess(nodes):  # pragma: no branch
             _logger.error(
                 "nodes %s are one memcached process: copies there are lost together, give each an address of its own",
                 " and ".join(nodes),
@@ -90,7 +90,7 @@ def log_event(event: NodeEvent) -> None:
 
 @dataclass(slots=True)
 class _Outage:
-    """Why a node is out, when a request may try it (never: None), and how often it was probed in vain."""
+    """Why a node is out, when a request may try it (never: None), and how often it failed so before."""
 
     fault: Fault
     retry_at: float | None
@@ -133,15 +133,14 @@ class Health:
 
     def failed(self, node: str, fault: Fault, reason: str) -> None:
         """The node did not answer, or not properly: it is out."""
-        before, now = self._outages[node], self._monotonic()
-        match fault:
-            case Fault.SILENT:
-                probes = before.probes + 1 if before is not None and before.fault is fault else 0
-                self._outages[node] = _Outage(fault, None, probes)
-            case Fault.LOST:
-                self._outages[node] = _Outage(fault, self._tried_at[node] + RETRY_S)
-            case Fault.REFUSED:
-                self._outages[node] = _Outage(fault, now + RETRY_S)
+        before = self._outages[node]
+        retry_at = {
+            Fault.REFUSED: self._monotonic() + RETRY_S,
+            Fault.LOST: self._tried_at[node] + RETRY_S,
+            Fault.SILENT: None,
+        }
+        probes = before.probes + 1 if before is not None and before.fault is fault else 0
+        self._outages[node] = _Outage(fault, retry_at[fault], probes)
         if before is None:
             self._observe(NodeOut(node, reason))
 

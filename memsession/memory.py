@@ -170,7 +170,7 @@ class MemoryClient:
                 return node.add(key, value, ttl)
             case Cas(_, key, value, ttl, token):
                 return node.cas(key, value, ttl, token)
-            case Bury(_, key, value, ttl):
+            case Bury(_, key, value, ttl):  # pragma: no branch
                 return node.bury(key, value, ttl)
 
     def _tell(self, node: str, running: bool) -> None:

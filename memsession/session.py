@@ -4,7 +4,7 @@ Methods record, the commit performs: nothing here does I/O. What changed is foun
 when the response is about to leave, so changes deep inside a value are never missed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Protocol
@@ -38,6 +38,10 @@ class Ledger:
     regenerated: bool = False
     store: Store | None = None
 
+    def done(self) -> None:
+        """The ID is a new one now, or none: what asked for that was performed."""
+        self.cleared = self.invalidated = self.regenerated = False
+
 
 class SessionDict(dict[str, Any]):
     """What both kinds of session share. Not made by hand: a middleware gives it to each request."""
@@ -54,11 +58,13 @@ class SessionDict(dict[str, Any]):
 
         It is a hash of the secret in the cookie: who knows it cannot use the session.
         """
+        self._ledger.accessed = True
         return self._ledger.fingerprint
 
     @property
     def is_new(self) -> bool:
         """Whether nothing is stored yet under this visitor's cookie."""
+        self._ledger.accessed = True
         return self._ledger.fingerprint is None
 
     def increment(self, key: str, by: int = 1) -> int:
@@ -77,12 +83,18 @@ class SessionDict(dict[str, Any]):
         current = dict.get(self, key, 0)
         if type(current) is not int:
             raise TypeError(f"increment({key!r}): the session holds a {type(current).__name__} there, not an int")
-        loaded = self._ledger.before.get(key, 0)
-        counted = self._ledger.increments.get(key, 0)
+        if self._counts_on(key, current):
+            self._ledger.increments[key] = self._ledger.increments.get(key, 0) + by
         dict.__setitem__(self, key, current + by)
-        if type(loaded) is int and loaded + counted == current:
-            self._ledger.increments[key] = counted + by
         return current + by
+
+    def _counts_on(self, key: str, current: int) -> bool:
+        """Whether nothing but increments happened to the key; else the result is an assignment of this request."""
+        before, increments = self._ledger.before, self._ledger.increments
+        loaded = before.get(key, 0)
+        if type(loaded) is not int or loaded + increments.get(key, 0) != current:
+            return False
+        return key in increments or key not in before or dict.__contains__(self, key)
 
     def regenerate(self) -> None:
         """Give the session a new ID and end the old one; call it at login and at any change of privilege.
@@ -141,6 +153,11 @@ class SessionDict(dict[str, Any]):
         self.update(other)
         return self
 
+    @staticmethod
+    def fromkeys(keys: Iterable[str], value: Any = None) -> dict[str, Any]:  # type: ignore[override]
+        """As `dict.fromkeys`, and a plain dict: only the session of the request is ever committed."""
+        return dict.fromkeys(keys, value)
+
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         """Copies and pickles are plain dicts: only the session of the request is ever committed."""
         self._ledger.accessed = True
@@ -153,6 +170,7 @@ class AsyncSession(SessionDict):
     __slots__ = ()
 
     def _bound(self) -> Store:
+        self._ledger.accessed = True
         if self._ledger.store is None:
             raise RuntimeError("this session belongs to no request: take it from request.session")
         return self._ledger.store
@@ -189,9 +207,9 @@ def _noticing(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _READING = (
-    "__contains__", "__eq__", "__format__", "__ge__", "__getitem__", "__gt__", "__iter__", "__le__", "__len__", "__lt__",
-    "__ne__", "__or__", "__reduce__", "__repr__", "__reversed__", "__ror__", "__sizeof__", "__str__",
-    "copy", "get", "items", "keys", "setdefault", "values",
+    "__contains__", "__eq__", "__format__", "__ge__", "__getitem__", "__getstate__", "__gt__", "__iter__", "__le__",
+    "__len__", "__lt__", "__ne__", "__or__", "__reduce__", "__repr__", "__reversed__", "__ror__", "__sizeof__",
+    "__str__", "copy", "get", "items", "keys", "setdefault", "values",
 )  # fmt: skip
 """Everything else a dict can be asked: it shows something of the session, so the response depends on it."""
 
@@ -200,24 +218,54 @@ for _name in _READING:
 
 
 def changes_of(session: SessionDict, ledger: Ledger) -> Changes:
-    """What the request changed so far. Raises `UnstorableValue` for what cannot be stored."""
+    """What the request changed and was not performed yet. Raises `UnstorableValue` for what cannot be stored."""
     if not ledger.accessed:
-        return _NO_CHANGES
+        return NO_CHANGES
+    return _beyond(session, ledger, ledger.before)
+
+
+def content_of(session: SessionDict, ledger: Ledger) -> Changes:
+    """All that the session holds, as changes to an empty one. Raises `UnstorableValue` for what cannot be stored."""
+    changes = _beyond(session, ledger, {})
+    # Nobody else counts under an ID that nobody has: there the counters begin as plain values.
+    return Changes({**changes.puts, **changes.increments})
+
+
+NO_CHANGES = Changes()
+
+
+def _beyond(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain]) -> Changes:
     content = {key: dict.__getitem__(session, key) for key in dict.__iter__(session)}
-    return diff(ledger.before, content, ledger.increments)
+    return diff(before, content, ledger.increments)
 
 
-_NO_CHANGES = Changes()
+def settle(ledger: Ledger, changes: Changes) -> None:
+    """`changes` were performed: from here on only what the request does beyond them is a change."""
+    if not changes:
+        return
+    before = {**ledger.before, **changes.puts}
+    for key in changes.deletes:
+        before.pop(key, None)
+    for key, by in changes.increments.items():
+        before[key] = before.get(key, 0) + by
+        # Another task of the request may have counted on while the round trips were under way.
+        ledger.increments[key] = ledger.increments.get(key, 0) - by
+    ledger.before = before
+    ledger.increments = {key: by for key, by in ledger.increments.items() if by and key not in changes.puts}
 
 
 def adopt(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain], changes: Changes) -> None:
-    """Show what is stored now (`before`), with `changes` that are still to be committed on top."""
-    ledger.before, ledger.increments = before, dict(changes.increments)
+    """Show what is stored now (`before`), with `changes` that are still to be performed on top."""
     content = {key: thaw(plain) for key, plain in before.items()}
     content.update((key, thaw(plain)) for key, plain in changes.puts.items())
     for key in changes.deletes:
         content.pop(key, None)
+    increments: dict[str, int] = {}
     for key, by in changes.increments.items():
-        content[key] = content.get(key, 0) + by
+        there = content.get(key, 0)
+        # Where another request has put something else than a number, nothing is left to count on.
+        if type(there) in (int, float):
+            content[key], increments[key] = there + by, by
+    ledger.before, ledger.increments = before, increments
     dict.clear(session)
     dict.update(session, content)

@@ -83,7 +83,11 @@ class Memcached:
             return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         door.settimeout(PATIENCE_S)
-        door.connect(self.path)
+        try:
+            door.connect(self.path)
+        except OSError:
+            door.close()
+            raise
         return door
 
     def ask(self, line: bytes, *, until: bytes = b"\r\n") -> bytes:

@@ -17,10 +17,10 @@ FUNCTION_LINES_MAX = 40
 FORBIDDEN = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 
 GROUND = {
-    *("errors", "commands", "events", "identity", "secret", "seal", "cookies", "lifetime"),
+    *("errors", "commands", "identity", "secret", "seal", "cookies", "lifetime"),
     *("pool", "addresses", "placement", "record"),
 }
-FIRST = {"wire", "health", "clock", "plans", "vault"}
+FIRST = {"wire", "health", "events", "clock", "plans", "vault"}
 WEST = {"aio", "memory"}
 EAST = {"session", "lifecycle"}
 ROOF = {"asgi"}

@@ -40,8 +40,9 @@ async def _until_signalled(work: Coroutine[None, None, int]) -> int:
 
     def leave(which: signal.Signals) -> None:
         if not came:
-            print("\nEnding ...")
             task.cancel()
+            with contextlib.suppress(OSError):  # the terminal may be what has gone
+                print("\nEnding ...")
         came.append(which)
 
     loop = asyncio.get_running_loop()

@@ -67,7 +67,7 @@ class Phase:
                 self.fail(page.problem)
         # The visit before counted too.
         rise = (after.number or 0) - (before.number or 0) - 1
-        self.lost += max(visits - rise, 0)
+        self.lost += min(max(visits - rise, 0), visits)
         if rise > visits:
             self.fail(f"{visits} visits raised the counter by {rise}")
 

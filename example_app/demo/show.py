@@ -1,6 +1,7 @@
 """The demo for people: starts everything, says what to try, and waits until it is ended."""
 
 import asyncio
+import contextlib
 import shlex
 import time
 
@@ -24,7 +25,8 @@ async def show(port: int) -> int:
             print(introduction(stage))
             await _tell_what_changes(stage)
     except asyncio.CancelledError:
-        print("Ended.")
+        with contextlib.suppress(OSError):
+            print("Ended.")
     return 0
 
 
@@ -40,15 +42,20 @@ def introduction(stage: Stage) -> str:
 Open the page and refresh it some times: the number rises by one, whichever web server answers.
 Without a browser:   curl -s -b /tmp/jar -c /tmp/jar {stage.url}
 
-Then stop one memcached, start it, and stop the other, in another terminal:
+Then stop one memcached, in another terminal, and refresh some times: the counter goes on.
 
-    {script} stop a       refresh some times: the counter goes on
-    {script} start a      it comes back empty; wait two seconds and refresh once
-    {script} stop b       refresh: the counter goes on
-    {script} start b
+    {script} stop a
+
+Start it. It comes back empty; wait two seconds and refresh once.
+
+    {script} start a
+
+Stop the other one, and refresh: the counter goes on.
+
+    {script} stop b
 
 "kill" instead of "stop" ends a server without a farewell, as does kill -9 and its process number;
-web-1 and web-2 can be stopped and started in the same way, and "{script} status" tells what runs.
+web-1 and web-2 can be stopped and started in the same way. "status" tells what runs.
 Ctrl-C ends everything.
 """
 

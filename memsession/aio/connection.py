@@ -46,10 +46,15 @@ Ended: TypeAlias = Callable[["Connection", Fault, str], None]
 
 
 class Connection(asyncio.Protocol):
-    """See the top of this file. `ended` is called once, unless the end was asked for by `close`."""
+    """See the top of this file. `ended` is called once, unless the end was asked for by `close`.
+
+    `serial` is unique in this process: tokens count on the connection whose number they bear. `fault` says how the
+    connection ended, if it did by itself.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, ended: Ended) -> None:
         self.serial = next(_serials)
+        self.fault: Fault | None = None
         self._loop = loop
         self._timeout_s = timeout_s
         self._ended: Ended | None = ended
@@ -76,6 +81,7 @@ class Connection(asyncio.Protocol):
         """Close at once; what is in flight has no answer, and whoever holds the connection is told."""
         ended, self._ended = self._ended, None
         if ended is not None:
+            self.fault = fault
             ended(self, fault, reason)
             self._end(reason)
 

@@ -12,6 +12,7 @@ from typing import Any
 from memsession.aio.connection import Connection
 from memsession.aio.round import Round
 from memsession.commands import Get, Hit, Unreachable
+from memsession.health import Fault
 from memsession.wire import AskStats, AskVersion, Mark, Request, Stats, Version
 
 OLDEST = (1, 6, 18)
@@ -37,7 +38,7 @@ class Greeting:
 async def greet(connection: Connection, loop: Any, prefix: str, address: str) -> Greeting:
     """Ask, and wait for the answers without a limit of its own.
 
-    Raises `TooOld`, or `ConnectionError` when the connection ended meanwhile.
+    Raises `TooOld`, or when the connection ended meanwhile `ConnectionError`, or `TimeoutError` if by silence.
     """
     key = f"{prefix}:node".encode()
     requests: list[Request] = [
@@ -59,7 +60,7 @@ async def greet(connection: Connection, loop: Any, prefix: str, address: str) ->
         )
     for reply in (version, stats):
         if isinstance(reply, Unreachable):
-            raise ConnectionError(reply.reason)
+            raise TimeoutError(reply.reason) if connection.fault is Fault.SILENT else ConnectionError(reply.reason)
     return Greeting(version.text, _incarnation(mark), _unix_time_s(stats))
 
 

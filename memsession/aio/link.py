@@ -10,6 +10,7 @@ from memsession.aio.greeting import Greeting, TooOld, greet
 from memsession.aio.round import Round
 from memsession.commands import Bury, Cas, Command, Conflict, Get, Skipped, Unreachable
 from memsession.health import Fault, Health
+from memsession.wire import encode
 
 GRACE_S = 0.01
 """What opening a connection may take beyond its time-out: turns of a loop that was blocked to read what is there."""
@@ -55,6 +56,7 @@ class Link:
         A node that is out is left alone: only a command that insists, or whose turn it is to try, waits for it.
         A `Cas` never waits, for its token came over a connection that is gone.
         """
+        encode(command, 0)  # What cannot be sent is an error for the one who asks, now, and not when it is sent.
         insists = type(command) is Bury or (type(command) is Get and command.force)
         up = self._health.is_up(self._node.name)
         if type(command) is Cas:
@@ -98,12 +100,11 @@ class Link:
             await asyncio.wait({opening})
         self._opening = None
         self._unfit = None
-        if opening.cancelled():
-            self._out(Fault.SILENT, f"no connection to {self.address} within {self._timeout_s:g} s")
-            return
-        match opening.exception():
+        match TimeoutError() if opening.cancelled() else opening.exception():
             case None:
                 self._connected(opening.result())
+            case TimeoutError():
+                self._out(Fault.SILENT, f"no connection to {self.address} within {self._timeout_s:g} s")
             case TooOld() as problem:
                 self._unfit = str(problem)
                 self._out(Fault.REFUSED, self._unfit)

@@ -2,6 +2,7 @@
 
 from memsession.lifecycle.headers import add_headers
 from memsession.lifecycle.lifecycle import ROTATE_ON, Lifecycle
+from memsession.lifecycle.plain_http import PlainHttp
 from memsession.lifecycle.settings import build, pool_of
 from memsession.lifecycle.visit import CookieAction, Delete, Issue, Keep, Standing, Ticket, Visit
 
@@ -12,6 +13,7 @@ __all__ = [
     "Issue",
     "Keep",
     "Lifecycle",
+    "PlainHttp",
     "Standing",
     "Ticket",
     "Visit",

@@ -1,20 +1,24 @@
-"""Commit: what a request did to its session goes to the nodes."""
+"""Commit: what a request did to its session goes to the nodes.
+
+What was performed, or dropped and reported, is settled in the ledger and never performed twice. What raised is still
+to be done: if the application goes on, the next commit tries again.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from memsession.errors import PoolUnavailable, SessionTooLarge, UpdateUnconfirmed
-from memsession.events import ChangesDropped, Observe, SaveFailed, TombstoneMissed
+from memsession.errors import PoolUnavailable, SessionTooLarge
+from memsession.events import ChangesDropped, ChangesUnsaved, Observe, SaveFailed, TombstoneMissed
 from memsession.identity import fingerprint, mark, short
-from memsession.lifecycle.visit import DELETE, Issue, Standing, Ticket, Visit
+from memsession.lifecycle.visit import DELETE, KEEP, Issue, Standing, Ticket, Visit
 from memsession.plans import (
+    INVALIDATED,
     Absent,
     Ended,
     Found,
     Gone,
     LostRace,
-    Modified,
     Plan,
     Regenerated,
     Saved,
@@ -23,14 +27,11 @@ from memsession.plans import (
     draw,
     end,
     load,
-    modify,
     regenerate,
     save,
 )
-from memsession.record import ABSENT, Changes, Live, apply, freeze, thaw, visible
-from memsession.session import adopt, changes_of
-
-NO_CHANGES = Changes()
+from memsession.record import Changes, Dead, Live, Reason, apply
+from memsession.session import NO_CHANGES, changes_of, content_of, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,23 +53,40 @@ class Commit:
             visit.left_s = visit.deadline - self.world.monotonic()
 
     def _run(self, visit: Visit, changes: Changes) -> Plan[None]:
-        ledger = visit.ledger
         if visit.standing is Standing.DROPPED:
-            if changes:
-                self.observe(ChangesDropped(""))
-            return
-        if ledger.invalidated or (visit.found and ledger.before and not dict.__len__(visit.session)):
+            self.drop(visit, changes)
+        elif self._ends(visit):
+            changes = content_of(visit.session, visit.ledger)
+            self.sealed(b"", self._newborn(changes, ""))  # what does not fit raises before anything is ended
             yield from self._end(visit)
-            changes = changes_of(visit.session, ledger)
-        if visit.found is None:
             if changes:
                 yield from self._begin(visit, changes)
-        elif ledger.regenerated or (changes and (ledger.cleared or self._rotates(changes))):
+        elif visit.standing is Standing.OUTAGE:
+            self._give_up(visit, changes)
+        elif visit.found is None:
+            if changes:
+                yield from self._begin(visit, changes)
+        elif self._moves(visit, changes):
             yield from self._regenerate(visit, changes)
-        elif changes or self._renewal_is_due(visit.found.record):
+        elif changes or visit.owed or self._renewal_is_due(visit.found.record):
             yield from self._save(visit, changes)
+        settle(visit.ledger, changes)
 
-    def _rotates(self, changes: Changes) -> bool:
+    def _ends(self, visit: Visit) -> bool:
+        """Whether the request logged out: it said so, or left a session empty that was not, or may not be."""
+        ledger = visit.ledger
+        if ledger.invalidated:
+            return True
+        if dict.__len__(visit.session):
+            return False
+        if visit.found is not None:
+            return bool(ledger.before)
+        return ledger.cleared and visit.standing in (Standing.DOUBT, Standing.OUTAGE)
+
+    def _moves(self, visit: Visit, changes: Changes) -> bool:
+        """Whether what the request did asks for a new ID, as a login does."""
+        if visit.ledger.regenerated or (visit.ledger.cleared and dict.__len__(visit.session)):
+            return True
         return any(key in self.rotate_on for key in (*changes.puts, *changes.deletes))
 
     def _renewal_is_due(self, record: Live) -> bool:
@@ -79,81 +97,100 @@ class Commit:
         if visit.ticket is not None:
             buried = yield from end(self.world, visit.ticket.key)
             if not buried.confirmed:
-                raise self._failed(visit)
+                raise self.failed(visit)
             if buried.missed:
                 self.observe(TombstoneMissed(short(visit.ticket.key), buried.missed))
             if visit.found is not None:
-                yield from self._end_doubted(visit.found.record.doubted)
-            visit.cookie = DELETE
+                yield from self._end_doubted(visit.found.record.doubted, INVALIDATED)
+            # A request that came under an ended ID deletes no cookie by itself: it may be a parallel login's.
+            deletes = visit.came_alive or (visit.came_with_cookie and visit.ledger.invalidated)
+            visit.cookie = DELETE if deletes else KEEP
         visit.ticket = visit.found = None
         visit.standing, visit.stale = Standing.NEW, False
+        visit.owed.clear()
         visit.ledger.before, visit.ledger.fingerprint = {}, None
-        visit.ledger.invalidated = visit.ledger.cleared = visit.ledger.regenerated = False
+        visit.ledger.done()
 
-    def _end_doubted(self, doubted: str) -> Plan[None]:
+    def _end_doubted(self, doubted: str, dead: Dead) -> Plan[None]:
+        """Where its nodes can be reached; waiting for them would keep visitors from logging in or out."""
         if doubted:
-            buried = yield from end(self.world, doubted.encode())
+            buried = yield from end(self.world, doubted.encode(), dead)
             if buried.missed:
                 self.observe(TombstoneMissed(short(doubted.encode()), buried.missed))
 
+    def _give_up(self, visit: Visit, changes: Changes) -> None:
+        """No node answered. Changes may be lost if the application said so; a login must not seem to succeed."""
+        if self._moves(visit, changes):
+            raise self.failed(visit)
+        if changes:
+            self.observe(ChangesUnsaved(short(visit.ticket.key) if visit.ticket else ""))
+
     def _begin(self, visit: Visit, changes: Changes) -> Plan[None]:
         """Store a new session. In doubt it remembers the doubted one, unless this is a login, which ends it."""
-        if visit.standing is Standing.OUTAGE:
-            if visit.ledger.regenerated:
-                raise self._failed(visit)
-            self.observe(ChangesDropped(short(visit.ticket.key) if visit.ticket else ""))
-            return
+        visit.needs_cookie()
         doubted = visit.ticket.key.decode() if visit.ticket and visit.standing is Standing.DOUBT else ""
-        if doubted and (visit.ledger.regenerated or self._rotates(changes)):
-            yield from self._end_doubted(doubted)
-            doubted = ""
+        login = self._moves(visit, changes)
+        record = self._newborn(changes, "" if login else doubted)
+        ticket, outcome = yield from bear(
+            self.world, self.new_ticket, record, visit.deadline, lambda key: self.sealed(key, record)
+        )
+        if not isinstance(outcome, Saved):
+            raise self.failed(visit)
+        if login:
+            # As by a login that found it: a slow request under the old ID must not replace the new cookie.
+            yield from self._end_doubted(doubted, Dead(Reason.REGENERATED, mark(self.mark_key, ticket.id)))
+        self.settle(visit, ticket, record)
+        visit.cookie = Issue(ticket.id)
+        visit.ledger.done()
+
+    def _newborn(self, changes: Changes, doubted: str) -> Live:
         now_ms = self.world.now_ms()
         empty = Live({}, {}, now_ms, now_ms + self.world.lifetime.absolute_ms, now_ms, 0, doubted)
         # Nobody else counts under an ID that nobody has: the counters begin as plain values.
         puts = Changes({**changes.puts, **changes.increments})
-        record = apply(empty, puts, {}, writer=self.world.nonce(), now_ms=now_ms)
-        ticket, outcome = yield from bear(
-            self.world, self.new_ticket, record, visit.deadline, lambda key: self._sealed(key, record)
-        )
-        if not isinstance(outcome, Saved):
-            raise self._failed(visit)
-        self._settle(visit, ticket, record)
-        visit.cookie = Issue(ticket.id)
+        return apply(empty, puts, {}, writer=self.world.nonce(), now_ms=now_ms)
 
-    def _settle(self, visit: Visit, ticket: Ticket, record: Live) -> None:
+    def settle(self, visit: Visit, ticket: Ticket, record: Live) -> None:
         """From here on the visit is with the session stored under `ticket`, whose tokens are not known."""
         visit.ticket, visit.found = ticket, Found(record, {})
         visit.standing, visit.stale = Standing.FOUND, True
         visit.ledger.fingerprint = fingerprint(ticket.key)
 
-    def _draft(self, key: bytes, record: Live, changes: Changes) -> tuple[Live, Any]:
+    def _draft(self, visit: Visit, key: bytes, record: Live, changes: Changes) -> tuple[Live, Any]:
         """The record with the changes on top, and sealed; nothing is counted if it is too large."""
-        world = self.world
-        with world.counters.counting(key, changes.increments) as own:
-            draft = apply(record, changes, own, writer=world.nonce(), now_ms=world.now_ms())
-            return draft, self._sealed(key, draft)
+        world, owed = self.world, visit.owed
+        increments = {**dict.fromkeys(owed, 0), **changes.increments} if owed else changes.increments
+        now_ms, writer = world.now_ms(), world.nonce()
+        with world.counters.counting(key, increments) as own:
+            if owed:
+                # Before the rest: an assignment has to see what was counted before it.
+                record = apply(record, NO_CHANGES, {name: own[name] for name in owed}, writer=writer, now_ms=now_ms)
+            draft = apply(record, changes, own, writer=writer, now_ms=now_ms)
+            return draft, self.sealed(key, draft)
 
-    def _sealed(self, key: bytes, record: Live) -> Any:
+    def sealed(self, key: bytes, record: Live) -> Any:
+        """The value to store. Raises `SessionTooLarge`."""
         value = self.world.codec.seal(key, record)
         if len(value) > self.max_bytes:
             raise SessionTooLarge(len(value), self.max_bytes)
         return value
 
     def _save(self, visit: Visit, changes: Changes) -> Plan[None]:
-        found = yield from self._fresh(visit)
+        found = yield from self.fresh(visit, changes)
         if found is None or visit.ticket is None:
             return
-        record, value = self._draft(visit.ticket.key, found.record, changes)
+        record, value = self._draft(visit, visit.ticket.key, found.record, changes)
         match (yield from save(self.world, visit.ticket.key, record, found.tokens, visit.deadline, value)):
             case Saved(merged):
-                self._settle(visit, visit.ticket, merged)
+                self.settle(visit, visit.ticket, merged)
+                visit.owed.clear()
             case Gone():
-                self._drop(visit, changes)
-            case _ if changes:
-                raise self._failed(visit)
+                self.drop(visit, changes)
+            case _ if changes or visit.owed:
+                raise self._unconfirmed(visit, changes)
 
-    def _fresh(self, visit: Visit) -> Plan[Found | None]:
-        """The session with tokens to save on; None if it ended meanwhile."""
+    def fresh(self, visit: Visit, changes: Changes) -> Plan[Found | None]:
+        """The session with tokens to save on; None if it ended meanwhile, and the changes were dropped."""
         if not visit.stale or visit.ticket is None:
             return visit.found
         match (yield from load(self.world, visit.ticket.key)):
@@ -161,23 +198,26 @@ class Commit:
                 visit.found, visit.stale = found, False
                 return found
             case Ended() | Absent():
-                self._drop(visit, changes_of(visit.session, visit.ledger))
+                self.drop(visit, changes)
                 return None
             case _:
-                raise self._failed(visit)
+                raise self.failed(visit)
 
-    def _drop(self, visit: Visit, changes: Changes) -> None:
+    def drop(self, visit: Visit, changes: Changes) -> None:
         """The session ended while the request was under way: its changes are dropped, not merged."""
-        if changes:
+        if changes or visit.ledger.invalidated:
             self.observe(ChangesDropped(short(visit.ticket.key) if visit.ticket else ""))
         visit.found, visit.standing, visit.stale = None, Standing.DROPPED, False
+        visit.owed.clear()
+        visit.ledger.done()
 
     def _regenerate(self, visit: Visit, changes: Changes) -> Plan[None]:
-        found = yield from self._fresh(visit)
+        visit.needs_cookie()
+        found = yield from self.fresh(visit, changes)
         if found is None or visit.ticket is None:
             return
         old = visit.ticket.key
-        record, _ = self._draft(old, found.record, changes)
+        record, _ = self._draft(visit, old, found.record, changes)
         ticket = draw(self.world, self.new_ticket)
         mine = mark(self.mark_key, ticket.id)
         plan = regenerate(self.world, old, ticket.key, record, found.tokens, mine, visit.deadline)
@@ -185,45 +225,23 @@ class Commit:
             case Regenerated(moved, missed):
                 if missed:
                     self.observe(TombstoneMissed(short(old), missed))
-                yield from self._end_doubted(moved.doubted)
-                self._settle(visit, ticket, moved)
+                yield from self._end_doubted(moved.doubted, Dead(Reason.REGENERATED, mine))
+                self.settle(visit, ticket, moved)
                 visit.cookie = Issue(ticket.id)
-                visit.ledger.regenerated = visit.ledger.cleared = False
+                visit.ledger.done()
+                visit.owed.clear()
             case LostRace():
-                self._drop(visit, changes)
+                self.drop(visit, changes)
             case _:
-                raise self._failed(visit)
+                raise self._unconfirmed(visit, changes)
 
-    def _failed(self, visit: Visit) -> PoolUnavailable:
+    def _unconfirmed(self, visit: Visit, changes: Changes) -> PoolUnavailable:
+        """The increments are in this process's memory and may be in a node: sent again, but never counted again."""
+        visit.owed.update(changes.increments)
+        settle(visit.ledger, Changes(increments=changes.increments))
+        return self.failed(visit)
+
+    def failed(self, visit: Visit) -> PoolUnavailable:
+        """To be raised: nobody acknowledged."""
         self.observe(SaveFailed(short(visit.ticket.key) if visit.ticket else "(new)"))
         return PoolUnavailable("no memcached node of this session acknowledged the change: are they running?")
-
-    def save(self, visit: Visit) -> Plan[None]:
-        """Commit now, and show what is stored afterwards."""
-        yield from self.run(visit)
-        adopt(visit.session, visit.ledger, visible(visit.found.record) if visit.found else {}, NO_CHANGES)
-
-    def modify(self, visit: Visit, key: str, fn: Callable[[Any], Any], default: Any) -> Plan[Any]:
-        """Read, compute and write one key as one step. What else the request changed waits for the commit."""
-        changes = changes_of(visit.session, visit.ledger)
-        if key in changes.puts or key in changes.deletes or key in changes.increments:
-            yield from self.save(visit)
-            changes = NO_CHANGES
-        found = (yield from self._fresh(visit)) if visit.found else None
-        if found is None or visit.ticket is None:
-            # Nothing is stored yet, or nothing will be: the value is this request's alone.
-            visit.session[key] = fn(visit.session.get(key, default))
-            return visit.session[key]
-
-        def step(plain: Any) -> Any:
-            return freeze(fn(default if plain is ABSENT else thaw(plain)), key)
-
-        match (yield from modify(self.world, visit.ticket.key, key, step, found, visit.deadline)):
-            case Modified(record):
-                self._settle(visit, visit.ticket, record)
-                adopt(visit.session, visit.ledger, visible(record), changes)
-            case Gone():
-                self._drop(visit, changes)
-            case _:
-                raise UpdateUnconfirmed(f"modify({key!r}): the node that orders it did not answer; try again")
-        return visit.session.get(key)

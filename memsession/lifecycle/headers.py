@@ -1,13 +1,21 @@
-"""What a response has to tell caches when it depends on a session or carries a session cookie.
+"""What a response has to tell caches when it depends on a session or carries its cookie; and the words of an outage.
 
 `Vary: Cookie` keeps a shared cache from giving one visitor's page to another; `Cache-Control: no-store` keeps it
 from storing a Set-Cookie (OWASP Session Management Cheat Sheet, "Web Content Caching"). Headers are added, never
 taken away or weakened.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+UNAVAILABLE_HEADERS: Final = (
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"retry-after", b"1"),
+)
+UNAVAILABLE_BODY: Final = b"The session store is unavailable. Please try again in a moment.\n"
+"""What a visitor reads with status 503, when no node of the session answers. No cookie is touched."""
 
 
 def add_headers(headers: Headers, *, cookie: bytes | None) -> None:

@@ -7,6 +7,7 @@
 What happens at commit, in this order of precedence:
 
     invalidate(), or loaded and left empty      the session is ended; the cookie is deleted
+      (in doubt or outage: clear())
     writes after invalidate()                   begin a new session
     regenerate(), cleared and filled again,     the session moves to a new ID
       or a change of a `rotate_on` key
@@ -18,9 +19,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from memsession.cookies import CookieSigner
 from memsession.errors import PoolUnavailable
-from memsession.events import CookieRefused, InDoubt, Observe, Unreadable
+from memsession.events import CookieRefused, InDoubt, Observe, Unanswered, Unreadable
 from memsession.identity import SessionId, fingerprint, short, storage_key
 from memsession.lifecycle.commit import Commit
+from memsession.lifecycle.midway import Midway
 from memsession.lifecycle.visit import Delete, Issue, Standing, Ticket, Visit
 from memsession.plans import Absent, Doubt, Ended, Found, Loaded, Outage, Plan, World, load
 from memsession.pool import Pool
@@ -61,6 +63,7 @@ class Lifecycle:
             observe=observe,
             rotate_on=frozenset(rotate_on),
         )
+        self._midway = Midway(self._commit)
 
     def arrive(self, cookies: Sequence[bytes], *, https: bool) -> Visit:
         """Begin a visit from the request's Cookie headers. With a `ticket`, the session has to be loaded."""
@@ -71,13 +74,19 @@ class Lifecycle:
             visit = Visit(https, None, Ledger(), self._budget_s)
             visit.session = self._make_session(visit.ledger)
             return visit
-        return Visit(https, self._ticket(found.id), Ledger(), self._budget_s)
+        return Visit(https, self._ticket(found.id), Ledger(), self._budget_s, came_with_cookie=True)
 
     def _ticket(self, id: SessionId) -> Ticket:  # noqa: A002
         return Ticket(id, storage_key(id, self._prefix))
 
     def deadline(self, visit: Visit) -> float:
-        """Start the clock for the next plan of this visit, and say when its time is over."""
+        """Start the clock for the next plan of this visit, and say when its time is over.
+
+        Once the response has begun nobody waits for its head any more, and it may go on for hours (a WebSocket, a
+        stream): from then on each plan has the whole budget.
+        """
+        if visit.answered:
+            visit.left_s = self._budget_s
         visit.deadline = self.world.monotonic() + visit.left_s
         return visit.deadline
 
@@ -91,6 +100,7 @@ class Lifecycle:
         loaded = yield from load(self.world, visit.ticket.key)
         visit.left_s = visit.deadline - self.world.monotonic()
         self._take(visit, visit.ticket.key, loaded)
+        visit.came_alive = visit.standing in (Standing.FOUND, Standing.DOUBT, Standing.OUTAGE)
         visit.session = self._make_session(visit.ledger)
 
     def _take(self, visit: Visit, key: bytes, loaded: Loaded) -> None:
@@ -106,9 +116,9 @@ class Lifecycle:
             case Doubt(unreadable):
                 visit.standing = Standing.DOUBT
                 self._observe(Unreadable(short(key)) if unreadable else InDoubt(short(key)))
-            case Outage():
+            case Outage():  # pragma: no branch
                 visit.standing = Standing.OUTAGE
-                self._observe(InDoubt(short(key)))
+                self._observe(Unanswered(short(key)))
                 if not self._empty_on_outage:
                     raise PoolUnavailable("no memcached node of this session answered: are they running?")
 
@@ -123,11 +133,11 @@ class Lifecycle:
 
     def save(self, visit: Visit) -> Plan[None]:
         """Commit now, and show what is stored afterwards."""
-        return self._commit.save(visit)
+        return self._midway.save(visit)
 
     def modify(self, visit: Visit, key: str, fn: Callable[[object], object], default: object) -> Plan[object]:
         """`AsyncSession.modify`."""
-        return self._commit.modify(visit, key, fn, default)
+        return self._midway.modify(visit, key, fn, default)
 
     def set_cookie(self, visit: Visit) -> bytes | None:
         """The value of the Set-Cookie header that has to go with the response, if any."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from memsession.cookies import Cookie, CookieSigner
 from memsession.errors import ConfigurationError
-from memsession.events import Observe
+from memsession.events import Observe, guarded
 from memsession.lifecycle.lifecycle import Lifecycle
 from memsession.lifetime import Lifetime
 from memsession.plans import World
@@ -27,17 +27,25 @@ class Senses(Protocol):
 
     def now_ms(self) -> int:
         """The pool's clock."""
+        ...
 
     def is_up(self, node: str) -> bool:
         """Whether the node is not known to be out."""
+        ...
 
 
 def pool_of(pool: Pool | str | None) -> Pool:
-    """The pool that was meant; without one, nodes inside this process, with a warning."""
+    """The pool that was meant; without one, nodes inside this process, with a warning.
+
+    Raises:
+        ConfigurationError: `pool` is something else, or malformed.
+    """
     if pool is None:
         _logger.warning("no pool given: sessions live in this process only and end with it; set pool=Pool(...)")
         pool = "memory://"
-    return Pool(pool) if isinstance(pool, str) else pool
+    pool = Pool(pool) if isinstance(pool, str) else pool
+    _check_kind("pool", pool, Pool, 'Pool("10.0.0.94", "10.0.0.95")')
+    return pool
 
 
 def build(
@@ -59,6 +67,10 @@ def build(
     """
     if on_outage not in ("error", "empty"):
         raise ConfigurationError(f"on_outage={on_outage!r}: use 'error' (answer 503) or 'empty'")
+    _check_kind("cookie", cookie, Cookie, 'Cookie(name="session")')
+    _check_kind("lifetime", lifetime, Lifetime, "Lifetime(idle=timedelta(minutes=30))")
+    if not callable(observe):
+        raise ConfigurationError(f"observe={observe!r}: give a function that takes an event")
     if isinstance(rotate_on, str):
         raise ConfigurationError(f"rotate_on={rotate_on!r}: give a list of keys, for instance [{rotate_on!r}]")
     keys = secret_keys(secret_key)
@@ -78,10 +90,15 @@ def build(
         keys=keys,
         signer=CookieSigner(cookie, keys),
         make_session=make_session,
-        observe=observe,
+        observe=guarded(observe),
         rotate_on=rotate_on,
         empty_on_outage=on_outage == "empty",
     )
+
+
+def _check_kind(setting: str, value: object, kind: type, example: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{setting} is a {type(value).__name__}: give for instance {setting}={example}")
 
 
 def _nonce() -> str:

@@ -53,8 +53,12 @@ DELETE = Delete()
 class Visit:
     """A request's dealings with its session. `session` is what the application sees.
 
-    `stale`: the tokens in `found` are used up, so the next write has to load again. `deadline` (seconds of the
-    world's monotonic clock) ends the round trips under way, `left_s` is what is left of the request's time budget.
+    `came_with_cookie`: the request named a session; `came_alive`: that session was found, or not ruled out.
+    `stale`: the tokens in `found` are used up, so the next write has to load again.
+    `owed`: keys whose increments were counted by this process, and not acknowledged by any node.
+    `answered`: the head of the response has left, so that no cookie can be set any more.
+    `deadline` (seconds of the world's monotonic clock) ends the round trips under way, `left_s` is what is left of
+    the request's time budget.
     """
 
     https: bool
@@ -64,6 +68,22 @@ class Visit:
     session: SessionDict = field(init=False)
     found: Found | None = None
     standing: Standing = Standing.NEW
+    came_with_cookie: bool = False
+    came_alive: bool = False
     stale: bool = False
+    answered: bool = False
+    owed: set[str] = field(default_factory=set)
     cookie: CookieAction = KEEP
     deadline: float = 0.0
+
+    def needs_cookie(self) -> None:
+        """To be called before anything is stored under a new ID.
+
+        Raises:
+            RuntimeError: it is too late for a cookie, so nobody would ever know that ID.
+        """
+        if self.answered:
+            raise RuntimeError(
+                "the response has begun, so no cookie can be set any more: begin a session, or renew its ID, before "
+                "the response's first byte (in a WebSocket: before accept)"
+            )

@@ -5,8 +5,8 @@
 3. Otherwise the merge of all hits is the session, if its time is not over. Where a home is behind or empty the
    merge is written, and the home is read again. What comes back with the fresh token is merged as well: a token
    that is refreshed without it would let the next save overwrite another request's change.
-4. Nothing found: the homes that were skipped are asked too, for a healthy node may only have been thought hung.
-   All homes say they have nothing: absent. Otherwise it is doubt, which is not absence.
+4. Nothing found, or nothing used recently: the homes that were skipped are asked too, for a healthy node may only
+   have been thought hung. All homes say so: absent. Otherwise it is doubt, which is not absence.
 5. A value that fails its seal or does not parse is *no answer*, never a miss. It is replaced when another home
    has a valid one.
 """
@@ -38,10 +38,11 @@ def load(world: World, key: bytes) -> Plan[Loaded]:
     """Find the session stored under `key`, and repair its copies."""
     homes = world.homes(key)
     copies, skipped = yield from read(world, key, homes)
-    if skipped and not any(copy and copy.record for copy in copies.values()):
+    merged = _merge(copies)
+    if skipped and (merged is None or _is_idle(world, merged)):
         late, _ = yield from read(world, key, skipped, force=True)
         copies.update(late)
-    merged = _merge(copies)
+        merged = _merge(copies)
     match merged:
         case None:
             return _nothing(copies, len(homes))
@@ -49,9 +50,10 @@ def load(world: World, key: bytes) -> Plan[Loaded]:
             yield from _plant(world, key, merged, copies)
             return Ended(merged)
         case Live():
-            now_ms = world.now_ms()
-            if merged.deadline_ms <= now_ms or merged.seen_ms + world.lifetime.idle_ms <= now_ms:
+            if merged.deadline_ms <= world.now_ms():
                 return Absent(expired=True)
+            if _is_idle(world, merged):
+                return _idle(copies, len(homes))
             return (yield from _repair(world, key, merged, copies))
 
 
@@ -89,6 +91,16 @@ def _merge(copies: Copies) -> Record | None:
         if copy is not None and copy.record is not None:
             merged = copy.record if merged is None else merge(merged, copy.record)
     return merged
+
+
+def _is_idle(world: World, record: Record) -> bool:
+    return isinstance(record, Live) and record.seen_ms + world.lifetime.idle_ms <= world.now_ms()
+
+
+def _idle(copies: Copies, homes: int) -> Absent | Doubt:
+    """The last use is too long ago, as far as those know who answered; a silent home may know of a later one."""
+    unreadable = any(copy is not None and copy.record is None for copy in copies.values())
+    return Doubt(unreadable) if unreadable or len(copies) < homes else Absent(expired=True)
 
 
 def _nothing(copies: Copies, homes: int) -> Absent | Doubt | Outage:

@@ -58,7 +58,8 @@ def regenerate(
     outcome = yield from create(world, new, folded)
     if not isinstance(outcome, Saved):
         return Unconfirmed()
-    while move.todo and world.monotonic() < move.deadline:
+    # Once a home is ended, going on is better than the way back: the reserve is for that way.
+    while move.todo and world.monotonic() < move.deadline + (RESERVE_S if move.ended else 0.0):
         yield from _end_old(world, move)
         yield from _save_growth(world, move)
     return (yield from _conclude(world, move))

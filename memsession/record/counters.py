@@ -104,9 +104,15 @@ class _Counting(AbstractContextManager[Mapping[str, OwnCount]]):
 
     def __enter__(self) -> Mapping[str, OwnCount]:
         self._memory.enter()
-        taken = {}
-        for key, by in self._increments.items():
-            self._before[key], taken[key] = self._memory.take(self._session, key, by)
+        try:
+            taken = {}
+            for key, by in self._increments.items():
+                self._before[key], taken[key] = self._memory.take(self._session, key, by)
+        except BaseException:
+            # The block is never entered, so nobody else would end the section.
+            self._memory.restore(self._session, self._before)
+            self._memory.leave()
+            raise
         return taken
 
     def __exit__(

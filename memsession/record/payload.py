@@ -67,7 +67,7 @@ def decode(payload: bytes) -> Record | None:
                 return _live_in(*fields[1:], may_have_types=b'"!"' in payload)
             if fields[0] == "D":
                 return _dead_in(*fields[1:])
-    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError):
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, OSError, RecursionError):
         pass
     return None
 

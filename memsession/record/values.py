@@ -23,6 +23,9 @@ SCALARS: Final = frozenset({str, int, bool, type(None)})
 """Types that are their own plain form and cannot change in place."""
 
 DEPTH_MAX = 32
+_BITS_MAX = 2_000
+"""Of an int. Python refuses to write longer ones as text when `sys.set_int_max_str_digits` is at its least, 640."""
+
 _TAG = "!"
 
 
@@ -33,10 +36,12 @@ def freeze(value: object, path: str, depth: int = DEPTH_MAX) -> Plain:
         UnstorableValue: of a type that cannot be stored, or nested deeper than 32 levels.
     """
     kind = type(value)
-    if kind in SCALARS:
-        return value
     if not isinstance(path, str):
         raise UnstorableValue(repr(path), f"a key must be a str, not {type(path).__name__}: use str(key)")
+    if kind in SCALARS:
+        if kind is int and value.bit_length() > _BITS_MAX:  # type: ignore[attr-defined]
+            raise UnstorableValue(path, "an int of more than 600 digits cannot be stored: store it as bytes")
+        return value
     if depth == 0:
         raise UnstorableValue(path, f"nested deeper than {DEPTH_MAX} levels: flatten it, or store it elsewhere")
     if kind is float:

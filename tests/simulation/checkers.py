@@ -32,6 +32,7 @@ def _judge_found(simulation: "Simulation", story: Story, reached: Reached, began
     marker = record.entries.get("marker")
     if marker is None or marker.value != story.marker:
         simulation.violation("another session's data", story.key, marker)
+    story.used = max(story.used, began)
     if story.tried < simulation.now:
         return
     for change in story.changes:
@@ -40,7 +41,6 @@ def _judge_found(simulation: "Simulation", story: Story, reached: Reached, began
             if holders:
                 simulation.violation("confirmed change lost or stale", story.key, change.name, holders)
     judge_counters(simulation, story, reached, began, record)
-    story.used = max(story.used, began)
 
 
 def _live(simulation: "Simulation", holds: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memsession.commands import Bury, Cas, Command, Conflict, Get, Reply, Skipped, Stored, Unreachable
 
 from .node import ANY_CONNECTION, Node
+from .telling import told
 
 if TYPE_CHECKING:
     from .process import Connection, Process, Request
@@ -120,7 +121,7 @@ class Network:
         if type(reply) is Stored:
             simulation.ledger.written(node, command, old, now)
         if simulation.trace is not None:
-            simulation.say(f"{round_.request} {node.name} {_told(command)} -> {_told(reply)}{' (lost)' if lost else ''}")
+            simulation.say(f"{round_.request} {node.name} {told(command)} -> {told(reply)}{' (lost)' if lost else ''}")
         back = now + SHORTEST_S + SPREAD_S * self.random()
         if round_.replies[index] is not None:
             return
@@ -184,8 +185,3 @@ class Network:
             deliver: Callable[..., None]
             for deliver, arguments in queue:
                 deliver(*arguments)
-
-
-def _told(what: Any) -> str:
-    fields = ", ".join(f"{name}={value!r}" for name, value in what._asdict().items() if name != "node")
-    return f"{type(what).__name__}({fields})"

@@ -74,13 +74,13 @@ class Process:
         if self.connections.get(name) is connection:
             del self.connections[name]
         if out:
-            self.out[name] = self.simulation.now + 0.1 + 0.9 * self.simulation.random.random()
+            self.out[name] = self.simulation.now + self.simulation.out_least_s + 0.9 * self.simulation.random.random()
 
 
 class Request:
     """One run of a generator in a process. `reached` collects the nodes that answered a `Get` since it was emptied."""
 
-    __slots__ = ("deadline", "done", "process", "reached", "rounds", "simulation", "steps", "title")
+    __slots__ = ("deadline", "done", "paused", "process", "reached", "rounds", "simulation", "steps", "title")
 
     def __init__(self, process: Process, title: str, done: Callable[[Any], None] | None) -> None:
         self.process = process
@@ -90,6 +90,7 @@ class Request:
         self.deadline = process.simulation.now + BUDGET_S
         self.reached: Reached = []
         self.rounds = 0
+        self.paused = False
         self.steps: Steps = iter(())  # type: ignore[assignment]
 
     def __str__(self) -> str:

@@ -100,6 +100,15 @@ def confirm(simulation: Simulation, key: bytes, noted: list[Change | Increment])
     story.used = max(story.used, simulation.now)
 
 
+def _judge_stored(simulation: Simulation, key: bytes, noted: list[Change | Increment]) -> None:
+    """What is confirmed was stored by some node."""
+    ledger = simulation.ledger
+    records = [record for *_, record in ledger.log.get(key, ()) if not isinstance(record, ledger.dead)]
+    for one in noted:
+        if not any(one.held(record) for record in reversed(records)):
+            simulation.violation("confirmed though no node stored it", key, one.name)
+
+
 def change(key: bytes, intent: Intent, hold: float = 0.0) -> Step:
     """Load, change, save."""
 
@@ -112,6 +121,7 @@ def change(key: bytes, intent: Intent, hold: float = 0.0) -> Step:
         outcome = yield from plans.save(request.process.world, key, record, found.tokens, request.deadline)
         if type(outcome) is plans.Saved:
             confirm(request.simulation, key, noted)
+            _judge_stored(request.simulation, key, noted)
         elif type(outcome) is plans.Gone and outcome.record is None:
             _judge_gone(request, key)
         return outcome

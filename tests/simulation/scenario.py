@@ -1,12 +1,11 @@
 """What a scenario is, and what they all begin and end with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from .faults import Process
 from .ledger import Story
-from .process import Connection, Request
+from .process import Connection, Process, Request
 from .requests import look
 from .subject import Subject
 from .world import ABSOLUTE_S, Setting, Simulation
@@ -24,12 +23,9 @@ class Scenario:
     setting: Setting
     residue: frozenset[str] = frozenset()
 
-    def run(
-        self, subject: Subject, seed: int, trace: list[str] | None = None, knobs: frozenset[str] = frozenset()
-    ) -> Simulation:
+    def run(self, subject: Subject, seed: int, trace: list[str] | None = None) -> Simulation:
         """Play it once."""
-        setting = replace(self.setting, knobs=knobs) if knobs else self.setting
-        simulation = Simulation(subject, setting, seed, trace)
+        simulation = Simulation(subject, self.setting, seed, trace)
         self.play(simulation)
         return simulation
 

@@ -1,5 +1,21 @@
 """All scenarios; importing this module registers them."""
 
-from . import scenarios_counters, scenarios_moves, scenarios_saves
+from . import (
+    scenarios_counters,
+    scenarios_forgetting,
+    scenarios_moves,
+    scenarios_pool,
+    scenarios_refill,
+    scenarios_saves,
+    scenarios_time,
+)
 
-__all__ = ["scenarios_counters", "scenarios_moves", "scenarios_saves"]
+__all__ = [
+    "scenarios_counters",
+    "scenarios_forgetting",
+    "scenarios_moves",
+    "scenarios_pool",
+    "scenarios_refill",
+    "scenarios_saves",
+    "scenarios_time",
+]

@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
-COPIED = ("memsession.plans", "memsession.record", "memsession.clock", "memsession.lifetime")
+COPIED = ("memsession.plans", "memsession.record", "memsession.clock", "memsession.lifetime", "memsession.pool")
 
 
 class Patch(NamedTuple):
@@ -26,6 +26,7 @@ class Subject(NamedTuple):
     record: ModuleType
     clock: ModuleType
     lifetime: ModuleType
+    pool: ModuleType
 
 
 def shipped() -> Subject:

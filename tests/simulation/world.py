@@ -3,18 +3,17 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from heapq import heappop, heappush
 from typing import Any
 
-from memsession.commands import Bury
-
 from .ledger import Ledger
 from .network import TIMEOUT_S, Network, Round
 from .process import Process, Request
 from .subject import Subject
+from .telling import told
 
 IDLE_S, ABSOLUTE_S = 100.0, 1000.0
 EPOCH_S = 1_000_000.0
@@ -38,13 +37,12 @@ class RecordCodec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a scenario starts from. `knobs` are changes that a mutant makes outside of the patched modules."""
+    """What a scenario starts from."""
 
     nodes: int = 2
     copies: int = 2
     processes: int = 3
     memory_limit: int = 65_536
-    knobs: frozenset[str] = field(default_factory=frozenset)
 
 
 @cache
@@ -57,7 +55,6 @@ class Simulation:
 
     def __init__(self, subject: Subject, setting: Setting, seed: int, trace: list[str] | None = None) -> None:
         self.subject = subject
-        self.knobs = setting.knobs
         self.random = random.Random(seed)
         self.trace = trace
         self.now = 0.0
@@ -66,6 +63,7 @@ class Simulation:
         self.codec = RecordCodec()
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.events = self.serial = self.names = 0
+        self.out_least_s = 0.1
         self.memory_limit = setting.memory_limit
         self.violations: Counter[str] = Counter()
         self.soft: Counter[str] = Counter()
@@ -132,6 +130,7 @@ class Simulation:
             request.steps.close()
             return
         if process.paused_until > self.now:
+            request.paused = True
             self.at(process.paused_until, self._step, request, replies)
             return
         try:
@@ -150,8 +149,6 @@ class Simulation:
         if not wish or request.rounds > ROUNDS_MAX:
             self.violation("runaway" if wish else "empty round", request)
             return
-        if self.now > request.deadline + 2 * TIMEOUT_S and type(wish[0]) is not Bury:
-            self.soft["rounds long after the deadline"] += 1
         self.network.send(Round(request, wish, self.now))
 
     def resume(self, round_: Round) -> None:
@@ -162,8 +159,8 @@ class Simulation:
 
     def _finished(self, request: Request, outcome: Any) -> None:
         if self.trace is not None:
-            self.say(f"{request} done: {outcome!r}")
-        if self.now > request.deadline + 3 * TIMEOUT_S and request.process.paused_until == 0:
+            self.say(f"{request} done: {told(outcome)}")
+        if self.now > request.deadline + 3 * TIMEOUT_S and not request.paused:
             self.violation("over the time budget", request, self.now - request.deadline)
         if request.done is not None:
             request.done(outcome)
@@ -172,7 +169,7 @@ class Simulation:
         """A promise is broken."""
         self.violations[kind] += 1
         if self.trace is not None:
-            self.say(f"***** VIOLATION: {kind} {' '.join(map(str, details))}")
+            self.say(f"***** VIOLATION: {kind} {' '.join(map(told, details))}")
 
     def say(self, text: str) -> None:
         """A line for the trace."""

@@ -1,0 +1,80 @@
+"""Midway: what a handler may ask of the store before its response leaves, `save` and `modify`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from memsession.errors import UpdateUnconfirmed
+from memsession.lifecycle.commit import Commit
+from memsession.lifecycle.visit import Standing, Visit
+from memsession.plans import Found, Gone, Modified, Plan, modify
+from memsession.record import ABSENT, Changes, Plain, apply, freeze, thaw, visible
+from memsession.session import adopt, changes_of, settle
+
+
+@dataclass(frozen=True, slots=True)
+class Midway:
+    """Runs a commit before its time, or a modification, and shows the session as it is stored afterwards."""
+
+    commit: Commit
+
+    def save(self, visit: Visit) -> Plan[None]:
+        """Commit now, and show what is stored afterwards."""
+        if visit.standing is Standing.OUTAGE and changes_of(visit.session, visit.ledger):
+            raise self.commit.failed(visit)
+        yield from self.commit.run(visit)
+        self._show(visit)
+
+    def _show(self, visit: Visit) -> None:
+        """What is stored, and on top what another task of the request changed while the store was asked."""
+        stored = visible(visit.found.record) if visit.found else {}
+        adopt(visit.session, visit.ledger, stored, changes_of(visit.session, visit.ledger))
+
+    def modify(self, visit: Visit, key: str, fn: Callable[[Any], Any], default: Any) -> Plan[Any]:
+        """Read, compute and write one key as one step. What else the request changed waits for the commit."""
+        if visit.standing is Standing.OUTAGE:
+            raise self.commit.failed(visit)
+        changes = changes_of(visit.session, visit.ledger)
+        if visit.ledger.invalidated or visit.ledger.cleared or _touches(changes, key):
+            yield from self.save(visit)
+        try:
+            if not (yield from self._modify(visit, key, fn, default)):
+                # Nothing is stored yet, or nothing will be: the value is this request's alone.
+                visit.session[key] = thaw(freeze(fn(visit.session.get(key, default)), key))
+        finally:
+            visit.left_s = visit.deadline - self.commit.world.monotonic()
+        return visit.session.get(key)
+
+    def _modify(self, visit: Visit, key: str, fn: Callable[[Any], Any], default: Any) -> Plan[bool]:
+        """Whether the value is stored."""
+        changes = changes_of(visit.session, visit.ledger)
+        found = (yield from self.commit.fresh(visit, changes)) if visit.found else None
+        if found is not None and visit.ticket is not None:
+            world = self.commit.world
+            step = self._step(key, fn, default, found)
+            match (yield from modify(world, visit.ticket.key, key, step, found, visit.deadline)):
+                case Modified(record):
+                    self.commit.settle(visit, visit.ticket, record)
+                    self._show(visit)
+                    return True
+                case Gone():
+                    self.commit.drop(visit, changes)
+                case _:
+                    raise UpdateUnconfirmed(f"modify({key!r}): the node that orders it did not answer; try again")
+        if visit.standing is Standing.DROPPED:
+            settle(visit.ledger, changes)
+        return False
+
+    def _step(self, key: str, fn: Callable[[Any], Any], default: Any, found: Found) -> Callable[[Plain], Plain]:
+        """`fn` on plain forms. What cannot be stored raises before anything is written."""
+
+        def step(plain: Plain) -> Plain:
+            value = freeze(fn(default if plain is ABSENT else thaw(plain)), key)
+            self.commit.sealed(b"", apply(found.record, Changes({key: value}), {}, writer="", now_ms=0))
+            return value
+
+        return step
+
+
+def _touches(changes: Changes, key: str) -> bool:
+    return key in changes.puts or key in changes.deletes or key in changes.increments

@@ -1,0 +1,36 @@
+"""Fixtures for all tests: memcached processes that are gone after the test, and event loops of both kinds."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+from tests.servers import Memcached
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+@pytest.fixture
+def memcached() -> Iterator[Callable[..., Memcached]]:
+    """Start memcached processes; they are killed when the test ends."""
+    started: list[Memcached] = []
+
+    def start(**options) -> Memcached:
+        node = Memcached(**options)
+        started.append(node)
+        return node.start()
+
+    yield start
+    for node in started:
+        node.kill()
+
+
+@pytest.fixture(params=LOOPS)
+def runner(request) -> Iterator[asyncio.Runner]:
+    """Runs coroutines in an event loop of its own, once of asyncio and once of uvloop."""
+    with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+        yield runner

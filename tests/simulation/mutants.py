@@ -1,0 +1,268 @@
+"""Mutants: the shipped source with one rule broken. Each must be caught by a scenario that the shipped plans pass."""
+
+from dataclasses import dataclass
+
+from .subject import Patch, Subject, patched
+
+PLANS, RECORD = "memsession.plans", "memsession.record"
+LOAD, SAVE, END, WORLD = f"{PLANS}.load", f"{PLANS}.save", f"{PLANS}.end", f"{PLANS}.world"
+MODIFY, MOVE, BIRTH = f"{PLANS}.modify", f"{PLANS}.regenerate", f"{PLANS}.birth"
+COUNTERS, CHANGES, MERGE = f"{RECORD}.counters", f"{RECORD}.changes", f"{RECORD}.merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A named break of one rule, and the scenario that notices it."""
+
+    name: str
+    scenario: str
+    patches: tuple[Patch, ...]
+
+    def subject(self) -> Subject:
+        """The broken copy of the modules."""
+        return patched(self.patches)
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def _mutant(name: str, scenario: str, *patches: tuple[str, str, str]) -> None:
+    assert name not in MUTANTS
+    MUTANTS[name] = Mutant(name, scenario, tuple(Patch(*patch) for patch in patches))
+
+
+# Load and repair
+
+_mutant(
+    "one copy is read",
+    "stale_return_r2",
+    (LOAD, "homes = world.homes(key)\n    copies", "homes = world.homes(key)[:1]\n    copies"),
+)
+_mutant(
+    "a repair refreshes tokens without merging",
+    "split_brain_r2",
+    (LOAD, "                merged = merge_live(merged, theirs)", "                pass"),
+)
+_mutant("nothing is repaired", "rolling_restarts_r2", (LOAD, "range(REPAIR_ROUNDS_MAX)", "range(0)"))
+_mutant(
+    "a token counts on any connection",
+    "tokens_across_restarts_r2",
+    (LOAD, "Copy(reply.token, record)", "Copy(Token(reply.token.cas, 0), record)"),
+)
+_mutant(
+    "a miss is absence though a node is silent",
+    "doubt",
+    (LOAD, "return Absent() if len(copies) == homes else Doubt()", "return Absent()"),
+)
+_mutant(
+    "an old copy is the end though a node is silent",
+    "visits_apart_r2",
+    (LOAD, "return Doubt(unreadable) if unreadable or len(copies) < homes else", "return"),
+)
+_mutant("skipped homes are not asked", "false_doubt", (LOAD, "if skipped and (", "if False and ("))
+_mutant(
+    "an unreadable value is a miss",
+    "corrupt_everywhere",
+    (LOAD, "copies[node] = Copy(reply.token, record)", "copies[node] = Copy(reply.token, record) if record else None"),
+)
+_mutant(
+    "ends of life are left to memcached",
+    "idle_and_late_refill",
+    (LOAD, "record.seen_ms + world.lifetime.idle_ms <= world.now_ms()", "False"),
+    (LOAD, "if merged.deadline_ms <= world.now_ms():", "if False:"),
+)
+_mutant(
+    "the refill copies raw values",
+    "refill_and_logout_r2",
+    (LOAD, "import Add, Cas", "import Add, Bury, Cas"),
+    (
+        LOAD,
+        "    return load(world, key)\n",
+        "    copies, _ = yield from read(world, key, world.homes(key))\n"
+        "    held = [copy.record for copy in copies.values() if copy is not None]\n"
+        "    empty = [node for node, copy in copies.items() if copy is None]\n"
+        "    if held and empty:\n"
+        "        yield [Bury(node, key, held[0], world.lifetime.live_ttl_s) for node in empty]\n"
+        "    return Doubt()\n",
+    ),
+)
+
+# Save
+
+_mutant(
+    "a save refreshes tokens without merging",
+    "parallel_writers_r2",
+    (SAVE, "wanted = _on_top(wanted, theirs)", "pass"),
+)
+_mutant(
+    "a save sets blindly",
+    "logout_race_r2",
+    (SAVE, "import Add, Cas", "import Add, Bury, Cas"),
+    (
+        SAVE,
+        "[Cas(node, key, value, ttl, token) for node, token in tokens.items()]",
+        "[Bury(node, key, value, ttl) for node in tokens]",
+    ),
+)
+_mutant(
+    "a save adds where nothing is",
+    "total_restart_after_logout_r2",
+    (SAVE, "case Conflict():", "case Conflict() | NotFound():"),
+    (SAVE, "import Add, Cas, Conflict", "import Add, Cas, NotFound, Conflict"),
+    (SAVE, "            if copy is None:\n                continue", "            if copy is None:\n                tokens[node] = None\n                continue"),
+    (
+        SAVE,
+        "[Cas(node, key, value, ttl, token) for node, token in tokens.items()]",
+        "[Cas(node, key, value, ttl, token) if token else Add(node, key, value, ttl) for node, token in tokens.items()]",
+    ),
+)
+_mutant(
+    "a save stops when one home has confirmed",
+    "parallel_writers_r2",
+    (SAVE, "        if not refused:\n", "        if confirmed or not refused:\n"),
+)
+_mutant(
+    "a save stops where its keys are visible",
+    "counters_hot",
+    (
+        SAVE,
+        "                case Live() as theirs:\n",
+        "                case Live() as theirs if merge_live(wanted, theirs).entries == theirs.entries:\n"
+        "                    confirmed.add(node)\n"
+        "                    continue\n"
+        "                case Live() as theirs:\n",
+    ),
+)
+_mutant(
+    "gone is said though a home was not asked",
+    "logout_race_lossy",
+    (SAVE, "unknown = len(tokens) < len(world.homes(key))", "unknown = not tokens"),
+)
+
+# Ending
+
+_mutant("a logout deletes", "stale_return_r2", (END, "Bury(node, key, value, ttl)", "Bury(node, key, value, -1)"))
+_mutant(
+    "a tombstone is kept for the idle time",
+    "tombstone_outlives_copies",
+    (END, "world.lifetime.tombstone_ttl_s", "world.lifetime.live_ttl_s"),
+)
+_mutant(
+    "a tombstone is shortened when it is handed on",
+    "planted_tombstones",
+    (WORLD, "self.lifetime.tombstone_ttl_s if isinstance(record, Dead) else ", ""),
+)
+
+# Regenerate
+
+_mutant(
+    "regenerate ends the old ID blindly",
+    "regenerate_r2",
+    (MOVE, "import Cas, Conflict", "import Bury, Cas, Conflict"),
+    (
+        MOVE,
+        "[Cas(node, move.old, value, ttl, token) for node, token in known.items()]",
+        "[Bury(node, move.old, value, ttl) for node in known]",
+    ),
+)
+_mutant(
+    "regenerate merges sub-counts unfolded",
+    "regenerate_r2",
+    (MOVE, "merge_live(loaded.record, move.folded(loaded.record))", "merge_live(loaded.record, move.record)"),
+)
+_mutant(
+    "regenerate folds below what the new ID holds",
+    "regenerate_r2",
+    (CHANGES, "top = max(floor, record.top, above.top if above else 0) + 1", "top = record.top + 1"),
+)
+_mutant(
+    "regenerate ignores who was first",
+    "regenerate_parallel_r2",
+    (MOVE, "if move.met and max(move.met) != move.mine:", "if False:"),
+)
+_mutant(
+    "regenerate concludes with growth unsaved",
+    "regenerate_faults_r2",
+    (MOVE, "if not move.ended or move.grown:", "if False:"),
+)
+_mutant(
+    "regenerate gives up when one home is ended",
+    "regenerate_parallel_r2",
+    (MOVE, "move.deadline + (RESERVE_S if move.ended else 0.0)", "(0.0 if move.ended else move.deadline)"),
+)
+
+# Modify
+
+_mutant(
+    "modify switches its orderer silently",
+    "modify_lossy",
+    (
+        MODIFY,
+        "            case _:\n                break\n",
+        "            case _:\n"
+        "                del found.tokens[orderer]\n"
+        "                orderer = next((node for node in world.homes(key) if node in found.tokens), None)\n",
+    ),
+)
+_mutant(
+    "modify computes on what it read first",
+    "modify_healthy_r2",
+    (MODIFY, "merged = merge_live(found.record, theirs)", "merged = found.record"),
+)
+
+# Counters
+
+_mutant(
+    "a counter is raised from what was read",
+    "counters_hot",
+    (COUNTERS, "SubCount(before.sub.n + 1, before.sub.amount + by)", "SubCount(1, by)"),
+    (
+        CHANGES,
+        "            counts[key] = {**counts.get(key, {}), name: sub}",
+        "            read = counts.get(key, {}).get(name, SubCount(0, 0))\n"
+        "            more = SubCount(read.n + 1, read.amount + sub.amount)\n"
+        "            counts[key] = {**counts.get(key, {}), name: more}",
+    ),
+)
+_mutant(
+    "the memory is kept across a fork",
+    "counters_fork",
+    (COUNTERS, "if self._pid != os.getpid():", "if False:"),
+)
+_mutant(
+    "an assignment drops the sub-counts",
+    "counters_assigned_r2",
+    (
+        CHANGES,
+        "    counts = record.counts\n",
+        "    counts = {k: s for k, s in record.counts.items() if k not in changes.puts and k not in changes.deletes}\n",
+    ),
+)
+_mutant(
+    "an assignment forgets what it saw",
+    "counters_assigned_r2",
+    (CHANGES, "    if not subs:\n        return 0, 0\n", "    if True:\n        return 0, 0\n"),
+)
+_mutant(
+    "the greater amount wins",
+    "counters_hot",
+    (MERGE, "both[writer][0] < sub[0]", "both[writer][1] < sub[1]"),
+)
+
+# Time, placement, birth
+
+_mutant(
+    "every web server keeps its own time",
+    "wrong_clock_r2",
+    ("memsession.clock", "return nodes[0] if len(nodes) == 1 else statistics.median([*nodes, own])", "return own"),
+)
+_mutant(
+    "the previous pool is forgotten",
+    "pool_all_nodes_replaced",
+    ("memsession.pool", "        if self.previous is None:\n            return lru_cache", "        if True:\n            return lru_cache"),
+)
+_mutant(
+    "a session is born anywhere",
+    "birth_while_nodes_are_away",
+    (BIRTH, "        if up == len(homes):\n", "        if True:\n"),
+)

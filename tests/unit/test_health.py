@@ -1,0 +1,175 @@
+"""Which nodes are worth asking, told by a clock and a chance that the test holds."""
+
+import logging
+
+import pytest
+
+from memsession.health import (
+    Fault,
+    Health,
+    NodeBack,
+    NodeForgot,
+    NodeOut,
+    SameProcess,
+    log_event,
+    recognise,
+)
+
+
+class Setting:
+    """Health with its surroundings: `now` and `chance` to set, `events` to read."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.chance = 0.0
+        self.events = []
+        self.health = Health(
+            ["a", "b"],
+            monotonic=lambda: self.now,
+            chance=lambda: self.chance,
+            observe=self.events.append,
+        )
+
+
+@pytest.fixture
+def setting():
+    return Setting()
+
+
+def test_a_node_is_up_until_something_says_otherwise(setting):
+    """Nothing known is good news: a node never asked is up, and need not be tried or probed."""
+    assert setting.health.is_up("a")
+    assert not setting.health.claim("a")
+    assert setting.health.probe_pause_s("a") is None
+
+
+def test_a_refused_node_is_tried_once_a_second(setting):
+    """After a second one request may try; the others go without until the next second."""
+    setting.health.failed("a", Fault.REFUSED, "refused")
+
+    tried = []
+    for _ in range(20):
+        setting.now += 0.125
+        tried.append(setting.health.claim("a"))
+
+    assert not setting.health.is_up("a")
+    assert setting.health.is_up("b")
+    assert [turn for turn, may in enumerate(tried, start=1) if may] == [8, 16]
+    assert setting.health.probe_pause_s("a") is None
+
+
+def test_a_lost_connection_is_tried_again_at_once(setting):
+    """A node that closed a connection opened long ago is out, and the very next request asks again."""
+    setting.health.tried("a")
+    setting.now += 60.0
+    setting.health.failed("a", Fault.LOST, "closed")
+
+    assert not setting.health.is_up("a")
+    assert setting.health.claim("a")
+    assert not setting.health.claim("a")
+
+
+def test_a_node_that_closes_every_connection_is_asked_once_a_second(setting):
+    """A connection lost right after it was opened does not lead to one for every request."""
+    setting.health.tried("a")
+    setting.now += 0.5
+    setting.health.failed("a", Fault.LOST, "closed")
+
+    assert not setting.health.claim("a")
+    setting.now += 0.5
+    assert setting.health.claim("a")
+
+
+def test_a_silent_node_is_never_tried_by_requests(setting):
+    """Whoever hangs is left to the probes: first after 0.25 s, then twice as long each time, up to 5 s."""
+    pauses = []
+    for _ in range(8):
+        setting.health.failed("a", Fault.SILENT, "no reply")
+        pauses.append(setting.health.probe_pause_s("a"))
+        setting.now += 1000.0
+        assert not setting.health.claim("a")
+
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+
+
+def test_probes_of_many_web_servers_spread(setting):
+    """Chance makes a pause shorter by up to a quarter, never longer."""
+    setting.health.failed("a", Fault.SILENT, "no reply")
+    setting.chance = 0.999
+
+    assert setting.health.probe_pause_s("a") == pytest.approx(0.25 * 0.75, rel=0.01)
+
+
+def test_pauses_begin_anew_after_another_fault_or_a_recovery(setting):
+    """A node that was back, or refused meanwhile, has not been probed in vain."""
+    for _ in range(3):
+        setting.health.failed("a", Fault.SILENT, "no reply")
+    setting.health.failed("a", Fault.REFUSED, "refused")
+    setting.health.failed("a", Fault.SILENT, "no reply")
+    after_refusal = setting.health.probe_pause_s("a")
+    setting.health.succeeded("a")
+    setting.health.failed("a", Fault.SILENT, "no reply")
+
+    assert after_refusal == setting.health.probe_pause_s("a") == 0.25
+
+
+def test_pauses_are_bounded_after_ever_so_many_probes(setting):
+    """A node that is away for weeks is still probed, and no number grows without end."""
+    for _ in range(5_000):
+        setting.health.failed("a", Fault.SILENT, "no reply")
+
+    assert setting.health.probe_pause_s("a") == 5.0
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_each_change_is_told_once(setting, fault):
+    """Out is told with its reason when it begins, back when it ends, and nothing in between."""
+    setting.health.succeeded("a")
+    setting.health.failed("a", fault, "first reason")
+    setting.health.failed("a", fault, "second reason")
+    setting.health.succeeded("a")
+    setting.health.succeeded("a")
+
+    assert setting.events == [NodeOut("a", "first reason"), NodeBack("a")]
+    assert setting.health.is_up("a")
+
+
+def test_a_node_that_forgot_is_recognised():
+    """The first name heard of a node is news to nobody; another one later means that its memory is gone."""
+    events, incarnations = [], {}
+
+    for incarnation in ("one", "one", "two"):
+        recognise(incarnations, "a", incarnation, events.append)
+
+    assert events == [NodeForgot("a")]
+    assert incarnations == {"a": "two"}
+
+
+def test_two_names_for_one_process_are_recognised():
+    """Copies on two names of one memcached are one copy: that is an error in the configuration."""
+    events, incarnations = [], {}
+
+    for node in ("b", "a", "a"):
+        recognise(incarnations, node, "one", events.append)
+    recognise(incarnations, "c", "another", events.append)
+
+    assert events == [SameProcess(("a", "b"))]
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "text"),
+    [
+        (NodeOut("a", "no reply"), logging.WARNING, "memcached node a is out: no reply"),
+        (NodeBack("a"), logging.INFO, "memcached node a is back"),
+        (NodeForgot("a"), logging.WARNING, "memcached node a has restarted or was flushed: it is empty"),
+        (SameProcess(("a", "b")), logging.ERROR, "nodes a and b are one memcached process"),
+    ],
+)
+def test_events_are_logged_by_default(caplog, event, level, text):
+    """Each event is a line of the logger `memsession`, loud according to what it means."""
+    with caplog.at_level(logging.DEBUG, "memsession"):
+        log_event(event)
+
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("memsession", level)
+    assert record.getMessage().startswith(text)
