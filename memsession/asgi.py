@@ -114,7 +114,7 @@ class SessionMiddleware:
 class _Response:
     """One response on its way out: the commit goes before its head. Also performs `save` and `modify`."""
 
-    __slots__ = ("_committing", "_middleware", "_refused", "_scope", "_send", "_turns", "_visit")
+    __slots__ = ("_middleware", "_refused", "_scope", "_send", "_turns", "_visit")
 
     def __init__(self, middleware: SessionMiddleware, visit: Visit, scope: Scope, send: Send) -> None:
         self._middleware = middleware
@@ -122,48 +122,33 @@ class _Response:
         self._scope = scope
         self._send = send
         self._turns = Turns()
-        self._committing = False
         self._refused = False
 
     async def run(self, plan: Plan[T]) -> T:
-        """Run a plan of the lifecycle within the request's time budget."""
+        """Run a plan of the lifecycle within what is left of the request's time budget."""
         middleware = self._middleware
         return await middleware._client.run(plan, deadline=middleware._lifecycle.deadline(self._visit))
 
     async def save(self) -> None:
         """Commit now."""
-        await self._turns.take(self.run(self._middleware._lifecycle.save(self._visit)))
+        await self._turns.take(self.run, self._middleware._lifecycle.save(self._visit))
 
     async def modify(self, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
         """Read, compute and write one key as one step."""
-        return await self._turns.take(self.run(self._middleware._lifecycle.modify(self._visit, key, fn, default)))
+        return await self._turns.take(self.run, self._middleware._lifecycle.modify(self._visit, key, fn, default))
 
     async def send(self, message: Message) -> None:
         """Pass a message on. Before the head of the response, commit; if nobody acknowledged, answer 503."""
         if message["type"] in _HEADS and not self._visit.answered:
-            if not await self._committed():
+            try:
+                await self._turns.take(self.run, self._middleware._lifecycle.commit(self._visit))
+            except (PoolUnavailable, UpdateUnconfirmed):
                 await self.unavailable()
                 return
             self._visit.answered = True
             self._add_headers(message)
         if not self._refused:
             await self._send(message)
-
-    async def _committed(self) -> bool:
-        """Whether a node confirmed what the request did. A commit that was cancelled is not begun again."""
-        await self._turns.over()
-        if self._committing:
-            return False
-        self._committing = True
-        try:
-            await self.run(self._middleware._lifecycle.commit(self._visit))
-        except (PoolUnavailable, UpdateUnconfirmed):
-            return False
-        except Exception:
-            # Nothing was written. The application may answer with a page that says so, and without the culprit.
-            self._committing = False
-            raise
-        return True
 
     async def unavailable(self) -> None:
         """Answer 503 instead of what the application meant to say; the visitor's cookie is kept."""

@@ -7,7 +7,7 @@ when the response is about to leave, so changes deep inside a value are never mi
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from memsession.record import Changes, Plain, diff, thaw
 
@@ -26,12 +26,14 @@ class Store(Protocol):
 class Ledger:
     """What a request knows of its session, and did to it, beside the content.
 
-    `before` is what was loaded, in plain form; `fingerprint` the public name, if something is stored.
+    `before` is what was loaded, in plain form; `fingerprint` the public name, if something is stored; `performed`
+    what a commit has done since `before` was loaded.
     """
 
     before: Mapping[str, Plain] = field(default_factory=dict)
     fingerprint: str | None = None
     increments: dict[str, int] = field(default_factory=dict)
+    performed: Changes | None = None
     accessed: bool = False
     cleared: bool = False
     invalidated: bool = False
@@ -149,7 +151,7 @@ class SessionDict(dict[str, Any]):
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> "SessionDict":  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
         self.update(other)
         return self
 
@@ -221,6 +223,7 @@ def changes_of(session: SessionDict, ledger: Ledger) -> Changes:
     """What the request changed and was not performed yet. Raises `UnstorableValue` for what cannot be stored."""
     if not ledger.accessed:
         return NO_CHANGES
+    _fold(ledger)
     return _beyond(session, ledger, ledger.before)
 
 
@@ -241,7 +244,15 @@ def _beyond(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain]) -
 
 def settle(ledger: Ledger, changes: Changes) -> None:
     """`changes` were performed: from here on only what the request does beyond them is a change."""
-    if not changes:
+    if changes:
+        _fold(ledger)
+        ledger.performed = changes
+
+
+def _fold(ledger: Ledger) -> None:
+    """What was performed counts as loaded. Done late, for most requests end with their only commit."""
+    changes, ledger.performed = ledger.performed, None
+    if changes is None:
         return
     before = {**ledger.before, **changes.puts}
     for key in changes.deletes:

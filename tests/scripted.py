@@ -24,12 +24,14 @@ class ScriptedNode:
     """A server in the running event loop. `closed` is set whenever a client has closed its connection.
 
     `greeting` maps `version`, `mark`, `incarnation` and `stats` to the bytes to say in their place; `write` sends a
-    reply (by default at once) and may take its time or break the connection; `hello` is said before any command.
+    reply (by default at once) and may take its time or break the connection; `hello` is said before any command;
+    with `leaves` it closes the connection after its greeting.
     """
 
     def __init__(self, script: Script = silent, *, hello: bytes = b"", **greeting: bytes) -> None:
         self.script = script
         self.hello = hello
+        self.leaves = False
         self.greeting = greeting
         self.write: Callable[[asyncio.StreamWriter, bytes], Awaitable[None]] = write_at_once
         self.commands: list[str] = []
@@ -73,7 +75,8 @@ class ScriptedNode:
         words = command.split()
         if words[0] in (b"version", b"stats"):
             told = self.greeting.get(words[0].decode(), b"VERSION 1.6.18\r\n" if words[0] == b"version" else STATS)
-            return writer.write(told)
+            writer.write(told)
+            return writer.close() if words[0] == b"stats" and self.leaves else None
         key, opaque = words[1], int(words[-1][1:])
         if words[0] == b"ms":
             await reader.readexactly(int(words[2]) + 2)

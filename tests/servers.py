@@ -137,6 +137,7 @@ class Memcached:
     def stop(self) -> None:
         """SIGSTOP: it hangs, its sockets stay open and the kernel still takes connections for it."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def cont(self) -> None:
         """SIGCONT: it goes on where it hung, and answers what was sent meanwhile."""

@@ -39,6 +39,7 @@ class Nodes:
         self.pool = Pool(f"memory://?nodes={count}", copies=copies, **settings)
         self.names = [node.name for node in self.pool.nodes]
         self.now_s = 0.0
+        self.took_s = 0.0
         self.modes = dict.fromkeys(self.names, Mode.UP)
         self.nodes = {name: MemoryNode(monotonic=lambda: self.now_s) for name in self.names}
         self.log = []
@@ -59,7 +60,8 @@ class Nodes:
         return log
 
     def answer(self, commands):
-        """One round."""
+        """One round; it takes `took_s`."""
+        self.now_s += self.took_s
         self.log.append("+".join(sorted(type(command).__name__ for command in commands)))
         return [self._answer(command) for command in commands]
 
@@ -150,10 +152,13 @@ class WebServer:
             keys=keys,
             signer=CookieSigner(cookie or Cookie(), keys),
             make_session=AsyncSession,
-            observe=lambda event: self.events.append(event),
+            observe=self._tell,
             rotate_on=rotate_on,
             **settings,
         )
+
+    def _tell(self, event):
+        self.events.append(event)
 
     def arrive(self, browser, *, https=True):
         """A request comes in, and its session is loaded."""

@@ -152,7 +152,9 @@ def http_scope(path: str, headers: list[tuple[bytes, bytes]], scheme: str, host:
     }
 
 
-async def request(app: Any, scope: dict[str, Any], on_message: Callable[[Any], Awaitable[None]] | None = None) -> Answer:
+async def request(
+    app: Any, scope: dict[str, Any], on_message: Callable[[Any], Awaitable[None]] | None = None
+) -> Answer:
     """One request, as a server would make it of an application."""
     answer = Answer()
     received: list[Any] = [{"type": "http.request", "body": b"", "more_body": False}]
@@ -160,7 +162,7 @@ async def request(app: Any, scope: dict[str, Any], on_message: Callable[[Any], A
     async def receive():
         if received:
             return received.pop()
-        await asyncio.get_running_loop().create_future()
+        return await asyncio.get_running_loop().create_future()
 
     async def send(message):
         if on_message is not None:
@@ -174,7 +176,7 @@ async def request(app: Any, scope: dict[str, Any], on_message: Callable[[Any], A
 
     try:
         await app(scope, receive, send)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what a server would log
         answer.error = error
         answer.status = answer.status or 500
     return answer
@@ -189,7 +191,9 @@ class Visitor:
     host: str = "shop.example"
     cookies: dict[str, str] = field(default_factory=dict)
 
-    async def get(self, path: str, *, app: Any = None, headers: list[tuple[bytes, bytes]] | None = None, **scope) -> Answer:
+    async def get(
+        self, path: str, *, app: Any = None, headers: list[tuple[bytes, bytes]] | None = None, **scope
+    ) -> Answer:
         """One request; `headers` replace the cookies."""
         if headers is None:
             text = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -265,7 +269,11 @@ class Memcacheds:
         return sum(int(node.stats()["curr_items"]) for node in self.nodes.values() if node.running) - self.marks()
 
     def marks(self) -> int:
-        return sum(node.ask(f"mg {self.pool.prefix}:node".encode()) == b"HD\r\n" for node in self.nodes.values() if node.running)
+        return sum(
+            node.ask(f"mg {self.pool.prefix}:node".encode()) == b"HD\r\n"
+            for node in self.nodes.values()
+            if node.running
+        )
 
 
 STORES = {"memory": InProcess, "memcached": Memcacheds}
@@ -281,3 +289,36 @@ def web_server(store: Any, flavour: str = "starlette", **settings: Any) -> Any:
 
     options = {"secret_key": SECRET, "pool": store.pool} | settings
     return FLAVOURS[flavour]([Middleware(layer, **options)])
+
+
+class Conversation:
+    """A WebSocket as a server would offer it: `async with` runs the application beside the test."""
+
+    def __init__(self, visitor: Visitor, path: str) -> None:
+        text = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        headers = [(b"cookie", text.encode())] if text else []
+        self.scope = http_scope(path, headers, "wss", visitor.host) | {"type": "websocket", "subprotocols": []}
+        self.visitor = visitor
+        self.incoming: asyncio.Queue[Any] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def __aenter__(self) -> "Conversation":
+        self.incoming.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.ensure_future(self.visitor.app(self.scope, self.incoming.get, self.outgoing.put))
+        self.task.add_done_callback(lambda _: self.outgoing.put_nowait({"type": "returned"}))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await self.task
+
+    async def heard(self) -> Any:
+        """The next message from the application; the browser obeys the cookie that comes with `accept`."""
+        message = await self.outgoing.get()
+        for name, value in message.get("headers", ()):
+            if name == b"set-cookie":
+                self.visitor.obey(value.decode())
+        return message
+
+    def say(self, text: str) -> None:
+        self.incoming.put_nowait({"type": "websocket.receive", "text": text})

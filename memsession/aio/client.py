@@ -58,21 +58,20 @@ class AsyncClient:
         exchange = self._exchange
         if exchange is None or exchange.loop is not asyncio.get_running_loop() or exchange.process != os.getpid():
             exchange = await self._at_home()
-        round_: Round | None = None
         try:
             commands: Sequence[Command] = next(plan)
             while True:
                 round_ = exchange.ask(commands, deadline)
                 if round_.left:
-                    await round_.over(exchange.loop)
+                    try:
+                        await round_.over(exchange.loop)
+                    except asyncio.CancelledError:
+                        self._finish(exchange, plan, round_, deadline)
+                        raise
                 commands = plan.send(round_.replies)
         except StopIteration as finished:
             result: T = finished.value
             return result
-        except asyncio.CancelledError:
-            if round_ is not None:
-                self._finish(exchange, plan, round_, deadline)
-            raise
 
     def is_up(self, node: str) -> bool:
         """Whether the node is not known to be out. In an event loop that has not asked it yet, it is up."""
@@ -96,6 +95,7 @@ class AsyncClient:
             _, late = await asyncio.wait(ours, timeout=self._pool.budget.total_seconds())
             for task in late:
                 task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await exchange.close()
 
     async def _at_home(self) -> Exchange:

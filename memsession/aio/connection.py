@@ -27,6 +27,11 @@ from memsession.wire import Parser, ProtocolError, Request, encode
 
 LOOKS_MAX = 32
 """Turns in which a late reply may still come in: 32 reads of 64 KiB or more are the longest value there is."""
+TURNS_TO_READ = 2
+"""Turns that each look takes at least: some event loops see to timers first and to sockets last."""
+
+CLOSING_TURNS_MAX = 10
+"""Bounded, for uvloop does not tell of the end of a connection whose making was cancelled at the last moment."""
 
 _serials = itertools.count(1)
 
@@ -65,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.Handle | None = None
         self._reads = 0
-        self._gone: asyncio.Future[None] = loop.create_future()
+        self._gone = False
 
     def send(self, request: Request, round_: Round, index: int) -> None:
         """Send at the end of this turn of the event loop; the reply goes to `round_`. Not for a closed connection."""
@@ -85,19 +90,22 @@ class Connection(asyncio.Protocol):
             ended(self, fault, reason)
             self._end(reason)
 
-    def close(self, reason: str) -> asyncio.Future[None]:
-        """Close at once, as asked. The future is done when the socket is."""
+    async def close(self, reason: str) -> None:
+        """Close at once, as asked. The loop gets the turns that it needs to close the socket."""
         self._ended = None
         self._end(reason)
-        return self._gone
+        turns_left = CLOSING_TURNS_MAX
+        while not self._gone and turns_left:
+            turns_left -= 1
+            await asyncio.sleep(0)
 
     def _end(self, reason: str) -> None:
         if self._watch is not None:
             self._watch.cancel()
         if self._transport is not None:
             self._transport.abort()
-        elif not self._gone.done():
-            self._gone.set_result(None)
+        else:
+            self._gone = True
         unanswered = Unreachable(reason)
         while self._awaited:
             round_, index, _ = self._awaited.popleft()[2]
@@ -106,32 +114,27 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         batch, self._batch = self._batch, Batch()
         batch.sent_at = time.monotonic()
-        if self._ended is None:
+        if self._ended is None or self._transport is None:
             return
-        if self._transport is not None:
-            self._transport.write(b"".join(batch.parts))
+        self._transport.write(b"".join(batch.parts))
         batch.parts.clear()
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
 
-    def _look(self) -> None:
-        """The one timer: is the oldest command overdue?"""
+    def _look(self, looks: int = LOOKS_MAX, reads: int = 0, suspect: object = None) -> None:
+        """The one timer: is the oldest command overdue? If so, it is a suspect for as long as bytes may come in."""
         self._watch = None
-        if self._awaited:
-            due_in = self._awaited[0][2][2].sent_at + self._timeout_s - time.monotonic()
-            if due_in > 0.0:
-                self._watch = self._loop.call_later(min(due_in, self._timeout_s), self._look)
-            else:
-                self._watch = self._loop.call_soon(self._look_again, LOOKS_MAX, self._reads, self._awaited[0])
-
-    def _look_again(self, looks: int, reads: int, oldest: object) -> None:
-        """A turn later: two turns without a byte mean that there is none."""
-        if not self._awaited or self._awaited[0] is not oldest:
-            self._look()
-        elif looks and (looks > LOOKS_MAX - 2 or self._reads > reads):
-            self._watch = self._loop.call_soon(self._look_again, looks - 1, self._reads, oldest)
+        if not self._awaited:
+            return
+        oldest = self._awaited[0]
+        due_in = oldest[2][2].sent_at + self._timeout_s - time.monotonic()
+        if due_in > 0.0:
+            self._watch = self._loop.call_later(min(due_in, self._timeout_s), self._look)
+        elif oldest is not suspect:
+            self._watch = self._loop.call_soon(self._look, LOOKS_MAX, self._reads, oldest)
+        elif looks > LOOKS_MAX - TURNS_TO_READ or (looks and self._reads > reads):
+            self._watch = self._loop.call_soon(self._look, looks - 1, self._reads, oldest)
         else:
-            self._watch = None
             self.fail(Fault.SILENT, f"no reply within {self._timeout_s:g} s")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -153,5 +156,4 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(Fault.LOST, f"the connection was lost: {exc or 'no reason given'}")
-        if not self._gone.done():
-            self._gone.set_result(None)
+        self._gone = True

@@ -50,8 +50,7 @@ async def greet(connection: Connection, loop: Any, prefix: str, address: str) ->
     round_ = Round(len(requests))
     for index, request in enumerate(requests):
         connection.send(request, round_, index)
-    if round_.left:
-        await round_.over(loop)
+    await round_.over(loop)
     version, _, mark, stats = round_.replies
     if isinstance(version, Version) and not _is_meta(version.text):
         raise TooOld(

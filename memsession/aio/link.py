@@ -70,9 +70,7 @@ class Link:
 
     async def close(self, reason: str) -> None:
         """Close the connection and stop opening one. The link can be used again afterwards."""
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
+        self._stop_probing()
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
@@ -126,7 +124,11 @@ class Link:
 
     def _connected(self, opened: tuple[Connection, Greeting]) -> None:
         connection, greeting = opened
+        if connection.fault is not None:
+            self._out(Fault.REFUSED, f"{self.address} greeted and closed the connection")
+            return
         self.connection = connection
+        self._stop_probing()
         self._health.succeeded(self._node.name)
         self._greeted(self._node.name, greeting)
         waiting, self._waiting = self._waiting, []
@@ -156,5 +158,9 @@ class Link:
 
     def _knock_again(self) -> None:
         self._probe = None
-        if self.connection is None:
-            self._open()
+        self._open()
+
+    def _stop_probing(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None

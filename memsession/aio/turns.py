@@ -1,8 +1,10 @@
-"""Turns: what one request asks of the store goes one after the other, and each to its end."""
+"""Turns: what one request asks of the store goes one after the other."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from memsession.plans.world import Plan
 
 T = TypeVar("T")
 
@@ -10,35 +12,38 @@ T = TypeVar("T")
 class Turns:
     """One for a request, whose handler may ask for several things at once, or give up waiting (a time-out).
 
-    What was begun is finished before the next thing begins. Otherwise that one would find changes which are on their
-    way already, and perform them twice.
+    A turn ends with its plan, not with whoever waits for it: a plan whose caller was cancelled goes on in the
+    background, and the next one begins only then. Otherwise it would find changes that are on their way already, and
+    perform them twice.
     """
 
-    __slots__ = ("_latest",)
+    __slots__ = ("_begun", "_busy", "_free")
 
     def __init__(self) -> None:
-        self._latest: asyncio.Task[Any] | None = None
+        self._begun = self._busy = False
+        self._free: asyncio.Event | None = None
 
-    async def take(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this when its turn has come. When the caller is cancelled meanwhile, it goes on by itself."""
-        before = self._latest
-        self._latest = task = asyncio.ensure_future(_after(before, work))
-        task.add_done_callback(_heard)
-        return await asyncio.shield(task)
+    async def take(self, run: Callable[[Plan[T]], Awaitable[T]], plan: Plan[T]) -> T:
+        """Run a plan when its turn has come."""
+        while self._busy:
+            self._free = self._free or asyncio.Event()
+            await self._free.wait()
+        self._begun, self._busy = False, True
+        try:
+            return await run(self._turn(plan))
+        finally:
+            if not self._begun:
+                self._over()
 
-    async def over(self) -> None:
-        """Wait until nothing is under way."""
-        while self._latest is not None and not self._latest.done():
-            await asyncio.wait({self._latest})
+    def _turn(self, plan: Plan[T]) -> Plan[T]:
+        self._begun = True
+        try:
+            return (yield from plan)
+        finally:
+            self._over()
 
-
-async def _after(before: asyncio.Task[Any] | None, work: Coroutine[Any, Any, T]) -> T:
-    if before is not None:
-        await asyncio.wait({before})
-    return await work
-
-
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Whoever asked may be gone: then nobody else looks at the exception."""
-    if not task.cancelled():
-        task.exception()
+    def _over(self) -> None:
+        self._busy = False
+        free, self._free = self._free, None
+        if free is not None:
+            free.set()

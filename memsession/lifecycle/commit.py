@@ -87,7 +87,7 @@ class Commit:
         """Whether what the request did asks for a new ID, as a login does."""
         if visit.ledger.regenerated or (visit.ledger.cleared and dict.__len__(visit.session)):
             return True
-        return any(key in self.rotate_on for key in (*changes.puts, *changes.deletes))
+        return not (self.rotate_on.isdisjoint(changes.puts) and self.rotate_on.isdisjoint(changes.deletes))
 
     def _renewal_is_due(self, record: Live) -> bool:
         return self.world.now_ms() - record.seen_ms > self.world.lifetime.renewal_ms
@@ -107,7 +107,7 @@ class Commit:
             visit.cookie = DELETE if deletes else KEEP
         visit.ticket = visit.found = None
         visit.standing, visit.stale = Standing.NEW, False
-        visit.owed.clear()
+        visit.owed = frozenset()
         visit.ledger.before, visit.ledger.fingerprint = {}, None
         visit.ledger.done()
 
@@ -183,7 +183,7 @@ class Commit:
         match (yield from save(self.world, visit.ticket.key, record, found.tokens, visit.deadline, value)):
             case Saved(merged):
                 self.settle(visit, visit.ticket, merged)
-                visit.owed.clear()
+                visit.owed = frozenset()
             case Gone():
                 self.drop(visit, changes)
             case _ if changes or visit.owed:
@@ -208,7 +208,7 @@ class Commit:
         if changes or visit.ledger.invalidated:
             self.observe(ChangesDropped(short(visit.ticket.key) if visit.ticket else ""))
         visit.found, visit.standing, visit.stale = None, Standing.DROPPED, False
-        visit.owed.clear()
+        visit.owed = frozenset()
         visit.ledger.done()
 
     def _regenerate(self, visit: Visit, changes: Changes) -> Plan[None]:
@@ -229,7 +229,7 @@ class Commit:
                 self.settle(visit, ticket, moved)
                 visit.cookie = Issue(ticket.id)
                 visit.ledger.done()
-                visit.owed.clear()
+                visit.owed = frozenset()
             case LostRace():
                 self.drop(visit, changes)
             case _:
@@ -237,7 +237,7 @@ class Commit:
 
     def _unconfirmed(self, visit: Visit, changes: Changes) -> PoolUnavailable:
         """The increments are in this process's memory and may be in a node: sent again, but never counted again."""
-        visit.owed.update(changes.increments)
+        visit.owed |= changes.increments.keys()
         settle(visit.ledger, Changes(increments=changes.increments))
         return self.failed(visit)
 

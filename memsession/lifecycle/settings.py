@@ -65,14 +65,7 @@ def build(
     Raises:
         ConfigurationError: a setting is missing, out of range, or contradicts another one.
     """
-    if on_outage not in ("error", "empty"):
-        raise ConfigurationError(f"on_outage={on_outage!r}: use 'error' (answer 503) or 'empty'")
-    _check_kind("cookie", cookie, Cookie, 'Cookie(name="session")')
-    _check_kind("lifetime", lifetime, Lifetime, "Lifetime(idle=timedelta(minutes=30))")
-    if not callable(observe):
-        raise ConfigurationError(f"observe={observe!r}: give a function that takes an event")
-    if isinstance(rotate_on, str):
-        raise ConfigurationError(f"rotate_on={rotate_on!r}: give a list of keys, for instance [{rotate_on!r}]")
+    _check(cookie, lifetime, rotate_on, on_outage, observe)
     keys = secret_keys(secret_key)
     world = World(
         homes=pool.homes,
@@ -94,6 +87,17 @@ def build(
         rotate_on=rotate_on,
         empty_on_outage=on_outage == "empty",
     )
+
+
+def _check(cookie: object, lifetime: object, rotate_on: object, on_outage: object, observe: object) -> None:
+    _check_kind("cookie", cookie, Cookie, 'Cookie(name="session")')
+    _check_kind("lifetime", lifetime, Lifetime, "Lifetime(idle=timedelta(minutes=30))")
+    if on_outage not in ("error", "empty"):
+        raise ConfigurationError(f"on_outage={on_outage!r}: use 'error' (answer 503) or 'empty'")
+    if isinstance(rotate_on, str):
+        raise ConfigurationError(f"rotate_on={rotate_on!r}: give a list of keys, for instance [{rotate_on!r}]")
+    if not callable(observe):
+        raise ConfigurationError(f"observe={observe!r}: give a function that takes an event")
 
 
 def _check_kind(setting: str, value: object, kind: type, example: str) -> None:

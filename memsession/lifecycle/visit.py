@@ -72,7 +72,7 @@ class Visit:
     came_alive: bool = False
     stale: bool = False
     answered: bool = False
-    owed: set[str] = field(default_factory=set)
+    owed: frozenset[str] = frozenset()
     cookie: CookieAction = KEEP
     deadline: float = 0.0
 

@@ -19,7 +19,7 @@ from memsession.record import Changes, Dead, Live, Plain, apply, merge_live, sho
 def modify(
     world: World, key: bytes, name: str, fn: Callable[[Plain], Plain], found: Found, deadline: float
 ) -> Plan[Modified | Gone | Unconfirmed]:
-    """Replace the value of `name` by `fn` of it. `fn` gets `ABSENT` where there is none, and may run several times."""
+    """Replace the value of `name` by `fn` of it. `fn` gets `ABSENT` where there is none; it may run several times."""
     orderer = next((node for node in world.homes(key) if node in found.tokens), None)
     while orderer is not None and world.monotonic() < deadline:
         wanted = _with(world, found.record, name, fn)

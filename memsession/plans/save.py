@@ -21,8 +21,7 @@ def save(
 ) -> Plan[SaveOutcome]:
     """Store `wanted` wherever a token is held. `value` may be `wanted` already sealed."""
     confirmed: set[str] = set()
-    # A home that did not answer the load has no token here; nobody can say that it has nothing.
-    unknown = len(tokens) < len(world.homes(key))
+    unknown = len(tokens) < len(world.homes(key))  # a home that did not answer the load may have the session
     ttl = world.lifetime.live_ttl_s
     while tokens:
         if value is None:

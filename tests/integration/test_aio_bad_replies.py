@@ -11,7 +11,7 @@ from tests.replies import KEY, bad_replies, line, plain, value
 from tests.rounds import kinds, rounds
 from tests.scripted import MARK, ScriptedNode, drip, write_and_close, write_and_reset
 
-TIMEOUT = timedelta(milliseconds=40)
+TIMEOUT = timedelta(milliseconds=250)
 PATIENCE_S = 20.0
 
 
@@ -132,7 +132,7 @@ GREETINGS = {
     "no figures": {"stats": b"ERROR\r\n"},
     "figures declined": {"stats": b"SERVER_ERROR out of memory writing stats\r\n"},
     "no mark": {"mark": b"CLIENT_ERROR bad data chunk\r\n"},
-    "silent": {"version": b""},
+    "silent": dict.fromkeys(("version", "mark", "incarnation", "stats"), b""),
     "silent in the end": {"stats": b"STAT pid 7\r\n"},
 }
 
@@ -147,6 +147,19 @@ def test_a_node_that_does_not_greet_properly_is_out(runner, name):
             assert (kinds([reply]), up, node.commands) == (["Unreachable"], False, [])
             if name == "full":
                 assert "Too many open connections" in reply.reason
+
+    runner.run(main())
+
+
+def test_a_node_that_closes_after_its_greeting_is_out(runner):
+    """A connection that ends before the first command is none: what waited for it is unreachable, not forgotten."""
+
+    async def main():
+        for _ in range(20):
+            async with ScriptedNode(answering("get", value(b"good"))) as node:
+                node.leaves = True
+                reply, up = await outcome(node, "get")
+                assert (kinds([reply]), up, node.commands) == (["Unreachable"], False, [])
 
     runner.run(main())
 

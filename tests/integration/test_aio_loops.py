@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from memsession.aio import AsyncClient
+from memsession.aio.connection import Connection
 from memsession.commands import Bury, Get
 from memsession.pool import Pool
 from tests.conftest import LOOPS
@@ -21,6 +22,7 @@ from tests.rounds import kinds, rounds, until, visit
 from tests.scripted import ScriptedNode
 from tests.servers import PATIENCE_S
 
+NO_GREETING = dict.fromkeys(("version", "mark", "incarnation", "stats"), b"")
 PROJECT = Path(__file__).parents[2]
 
 
@@ -73,7 +75,9 @@ def test_loops_in_two_threads_have_their_own_connections(memcached):
         meeting.wait()
         seen = {(await client.run(visit(names, b"key-of-" + who, who)))[0] for _ in range(200)}
         meeting.wait()
-        found[who] = seen, connections(node)
+        found[who] = seen
+        if who == b"one":
+            found["connections"] = connections(node)
         meeting.wait()
         await client.aclose()
 
@@ -83,7 +87,7 @@ def test_loops_in_two_threads_have_their_own_connections(memcached):
     for thread in threads:
         thread.join(PATIENCE_S)
 
-    assert found == {b"one": ({b"one"}, 2), b"two": ({b"two"}, 2)}
+    assert found == {b"one": {b"one"}, b"two": {b"two"}, "connections": 2}
     until_alone(node)
 
 
@@ -107,6 +111,41 @@ def test_forked_processes_leave_their_parents_connections_alone(memcached, kind)
         until_alone(node)
 
 
+def test_what_another_process_opened_is_never_touched(runner, memcached):
+    """A client that finds itself in another process connects anew and leaves everything old as it is."""
+    node = memcached()
+    client, names = client_of(node)
+
+    async def main():
+        await client.run(rounds([Bury(names[0], KEY, b"v", 60)]))
+        parents = client._exchange
+        parents.process = client._process = 0
+        await client.aclose()
+        assert kinds(await client.run(rounds([Get(names[0], KEY)]))) == ["Hit"]
+        await client.aclose()
+        assert client._exchange is not parents
+        assert connections(node) == 1
+        await parents.close()
+
+    runner.run(main())
+
+
+def test_a_connection_closed_before_it_was_made_is_given_up(runner, memcached):
+    """When connecting is given up at the very moment it succeeds, the socket is closed all the same."""
+    node = memcached()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, 1.0, lambda *_: None)
+        await connection.close("given up")
+        transport, _ = await loop.create_connection(lambda: connection, "127.0.0.1", node.port)
+        assert transport.is_closing()
+        await asyncio.sleep(0)
+
+    runner.run(main())
+    until_alone(node)
+
+
 def test_it_closes_and_can_be_used_again(runner, memcached):
     """aclose is repeatable, before the first use and after the last, and a later request connects anew."""
     node = memcached()
@@ -128,7 +167,7 @@ def test_closing_while_connecting_leaves_nothing_open(runner):
     """A node that is silent in its greeting does not hold up the end, and what waited for it is told."""
 
     async def main():
-        async with ScriptedNode(version=b"") as node:
+        async with ScriptedNode(**NO_GREETING) as node:
             pool = node.pool(timeout=timedelta(seconds=1))
             client = AsyncClient(pool)
             request = asyncio.ensure_future(client.run(rounds([Get(pool.nodes[0].name, KEY)])))
@@ -160,7 +199,7 @@ def test_closing_answers_what_is_in_flight(runner):
 def test_a_probe_ends_with_the_client(runner, memcached):
     """After aclose nobody knocks at a hung node any more."""
     node = memcached()
-    pool = Pool(node.address, timeout=timedelta(milliseconds=40))
+    pool = Pool(node.address, timeout=timedelta(milliseconds=250))
     client = AsyncClient(pool, observe=lambda event: None)
     name = pool.nodes[0].name
 
@@ -172,7 +211,7 @@ def test_a_probe_ends_with_the_client(runner, memcached):
         await client.aclose()
         node.cont()
         before = int(node.stats()["total_connections"])
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.4)
         assert int(node.stats()["total_connections"]) == before + 1
 
     runner.run(main())

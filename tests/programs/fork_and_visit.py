@@ -19,7 +19,7 @@ async def visits(client, names, who):
     before = None
     for number in range(VISITS):
         value = b"%s %d" % (who, number)
-        found, _ = await client.run(visit(names, b"memsession:%s" % who, value))
+        found, _ = await client.run(visit(names, b"memsession:" + who.replace(b" ", b"-"), value))
         assert found == before, (found, before)
         before = value
 

@@ -31,7 +31,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=20_000, help="runs for each scenario (default 20,000)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (default 1)")
-    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS), metavar="NAME", help="only this one")
+    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS), metavar="NAME", help="only this")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), metavar="NAME", help="break one rule first")
     parser.add_argument("--replay", nargs=2, metavar=("SCENARIO", "SEED"), help="print one run, event by event")

@@ -1,7 +1,7 @@
-"""Increments that can be told apart: the i-th one or assignment in a run is 16**i, so a number shows what it is made of.
+"""Increments that can be told apart: the i-th in a run is 16**i, so a number shows what it is made of.
 
-An increment adds plus or minus 16**i. From any number the digits to base 16, between -7 and 8, say which increments
-it holds and how often, and on which assignment they stand.
+An increment adds plus or minus 16**i, and an assigned number is 16**i as well. From any number the digits to base 16,
+between -7 and 8, say which increments it holds and how often, and on which assignment they stand.
 """
 
 from types import ModuleType

@@ -97,8 +97,8 @@ def fork_process(simulation: Simulation, index: int) -> Process:
     parent = simulation.processes[index]
     child = Process(simulation, parent.link, f"{parent.name}+{len(simulation.processes)}")
     child.placement, child.skew_s = parent.placement, parent.skew_s
-    child.counters._own.update(parent.counters._own)  # noqa: SLF001 - what fork() does
-    child.counters._pid = -1  # noqa: SLF001
+    child.counters._own.update(parent.counters._own)
+    child.counters._pid = -1
     simulation.say(f"! {parent.name} forks {child.name}")
     simulation.processes.append(child)
     return child

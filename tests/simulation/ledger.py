@@ -26,13 +26,18 @@ class Change:
         self.confirmed = NEVER
 
     def held(self, record: Any) -> bool:
-        """Whether a live record holds it, or something newer."""
+        """Whether a record is alive and holds it, or something newer."""
+        if not hasattr(record, "entries"):
+            return False
         entry = record.entries.get(self.name)
         return entry is not None and entry[:2] >= self.stamp
 
 
 class Story:
-    """What has happened to one session. `tried`: when somebody first set out to end it; `ended`: when that was confirmed."""
+    """What has happened to one session.
+
+    `tried`: when somebody first set out to end it; `ended`: when that was confirmed; `used`: the last use.
+    """
 
     __slots__ = ("changes", "deadline_s", "ended", "key", "marker", "parent", "tried", "used")
 

@@ -63,7 +63,11 @@ _mutant("skipped homes are not asked", "false_doubt", (LOAD, "if skipped and (",
 _mutant(
     "an unreadable value is a miss",
     "corrupt_everywhere",
-    (LOAD, "copies[node] = Copy(reply.token, record)", "copies[node] = Copy(reply.token, record) if record else None"),
+    (
+        LOAD,
+        "copies[node] = Copy(reply.token, record)",
+        "copies[node] = Copy(reply.token, record) if record else None",
+    ),
 )
 _mutant(
     "ends of life are left to memcached",
@@ -78,12 +82,14 @@ _mutant(
     (
         LOAD,
         "    return load(world, key)\n",
-        "    copies, _ = yield from read(world, key, world.homes(key))\n"
-        "    held = [copy.record for copy in copies.values() if copy is not None]\n"
-        "    empty = [node for node, copy in copies.items() if copy is None]\n"
-        "    if held and empty:\n"
-        "        yield [Bury(node, key, held[0], world.lifetime.live_ttl_s) for node in empty]\n"
-        "    return Doubt()\n",
+        (
+            "    copies, _ = yield from read(world, key, world.homes(key))\n"
+            "    held = [copy.record for copy in copies.values() if copy is not None]\n"
+            "    empty = [node for node, copy in copies.items() if copy is None]\n"
+            "    if held and empty:\n"
+            "        yield [Bury(node, key, held[0], world.lifetime.live_ttl_s) for node in empty]\n"
+            "    return Doubt()\n"
+        ),
     ),
 )
 
@@ -109,11 +115,15 @@ _mutant(
     "total_restart_after_logout_r2",
     (SAVE, "case Conflict():", "case Conflict() | NotFound():"),
     (SAVE, "import Add, Cas, Conflict", "import Add, Cas, NotFound, Conflict"),
-    (SAVE, "            if copy is None:\n                continue", "            if copy is None:\n                tokens[node] = None\n                continue"),
+    (
+        SAVE,
+        "            if copy is None:\n                continue",
+        "            if copy is None:\n                tokens[node] = None\n                continue",
+    ),
     (
         SAVE,
         "[Cas(node, key, value, ttl, token) for node, token in tokens.items()]",
-        "[Cas(node, key, value, ttl, token) if token else Add(node, key, value, ttl) for node, token in tokens.items()]",
+        "[Cas(node, key, value, ttl, t) if t else Add(node, key, value, ttl) for node, t in tokens.items()]",
     ),
 )
 _mutant(
@@ -127,10 +137,12 @@ _mutant(
     (
         SAVE,
         "                case Live() as theirs:\n",
-        "                case Live() as theirs if merge_live(wanted, theirs).entries == theirs.entries:\n"
-        "                    confirmed.add(node)\n"
-        "                    continue\n"
-        "                case Live() as theirs:\n",
+        (
+            "                case Live() as theirs if merge_live(wanted, theirs).entries == theirs.entries:\n"
+            "                    confirmed.add(node)\n"
+            "                    continue\n"
+            "                case Live() as theirs:\n"
+        ),
     ),
 )
 _mutant(
@@ -199,9 +211,11 @@ _mutant(
     (
         MODIFY,
         "            case _:\n                break\n",
-        "            case _:\n"
-        "                del found.tokens[orderer]\n"
-        "                orderer = next((node for node in world.homes(key) if node in found.tokens), None)\n",
+        (
+            "            case _:\n"
+            "                del found.tokens[orderer]\n"
+            "                orderer = next((node for node in world.homes(key) if node in found.tokens), None)\n"
+        ),
     ),
 )
 _mutant(
@@ -219,9 +233,11 @@ _mutant(
     (
         CHANGES,
         "            counts[key] = {**counts.get(key, {}), name: sub}",
-        "            read = counts.get(key, {}).get(name, SubCount(0, 0))\n"
-        "            more = SubCount(read.n + 1, read.amount + sub.amount)\n"
-        "            counts[key] = {**counts.get(key, {}), name: more}",
+        (
+            "            read = counts.get(key, {}).get(name, SubCount(0, 0))\n"
+            "            more = SubCount(read.n + 1, read.amount + sub.amount)\n"
+            "            counts[key] = {**counts.get(key, {}), name: more}"
+        ),
     ),
 )
 _mutant(
@@ -235,7 +251,10 @@ _mutant(
     (
         CHANGES,
         "    counts = record.counts\n",
-        "    counts = {k: s for k, s in record.counts.items() if k not in changes.puts and k not in changes.deletes}\n",
+        (
+            "    assigned = {*changes.puts, *changes.deletes}\n"
+            "    counts = {key: subs for key, subs in record.counts.items() if key not in assigned}\n"
+        ),
     ),
 )
 _mutant(
@@ -259,7 +278,11 @@ _mutant(
 _mutant(
     "the previous pool is forgotten",
     "pool_all_nodes_replaced",
-    ("memsession.pool", "        if self.previous is None:\n            return lru_cache", "        if True:\n            return lru_cache"),
+    (
+        "memsession.pool",
+        "        if self.previous is None:\n            return lru_cache",
+        "        if True:\n            return lru_cache",
+    ),
 )
 _mutant(
     "a session is born anywhere",

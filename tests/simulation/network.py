@@ -12,7 +12,7 @@ from .node import ANY_CONNECTION, Node
 from .telling import told
 
 if TYPE_CHECKING:
-    from .process import Connection, Process, Request
+    from .process import Connection, Request
     from .world import Simulation
 
 TIMEOUT_S = 0.25
@@ -121,7 +121,8 @@ class Network:
         if type(reply) is Stored:
             simulation.ledger.written(node, command, old, now)
         if simulation.trace is not None:
-            simulation.say(f"{round_.request} {node.name} {told(command)} -> {told(reply)}{' (lost)' if lost else ''}")
+            fate = " (lost)" if lost else ""
+            simulation.say(f"{round_.request} {node.name} {told(command)} -> {told(reply)}{fate}")
         back = now + SHORTEST_S + SPREAD_S * self.random()
         if round_.replies[index] is not None:
             return

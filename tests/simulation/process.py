@@ -3,8 +3,6 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from memsession.commands import Reply
-
 if TYPE_CHECKING:
     from .ledger import Reached
     from .world import Simulation
@@ -44,7 +42,7 @@ class Process:
             homes=self.homes,
             codec=simulation.codec,
             lifetime=simulation.lifetime,
-            now_ms=lambda: self.now_ms(),
+            now_ms=lambda: self.now_ms(),  # noqa: PLW0108 - a scenario may set another clock
             monotonic=simulation.monotonic,
             nonce=simulation.nonce,
             is_up=self.is_up,
@@ -78,7 +76,7 @@ class Process:
 
 
 class Request:
-    """One run of a generator in a process. `reached` collects the nodes that answered a `Get` since it was emptied."""
+    """One run of a generator in a process. `reached`: nodes that answered a `Get` since it was emptied."""
 
     __slots__ = ("deadline", "done", "paused", "process", "reached", "rounds", "simulation", "steps", "title")
 
@@ -95,6 +93,3 @@ class Request:
 
     def __str__(self) -> str:
         return f"{self.process.name} {self.title}"
-
-
-Replies = list[Reply | None]

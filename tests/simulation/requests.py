@@ -1,4 +1,7 @@
-"""What visitors and background workers do, as generators over the shipped plans. A yielded float is application time."""
+"""What visitors and background workers do, as generators over the shipped plans.
+
+A yielded float is time that the application takes.
+"""
 
 from collections.abc import Callable, Generator
 from dataclasses import replace

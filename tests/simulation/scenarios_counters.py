@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .faults import ALL, FORGETFUL, chaos, cut, fork_process, forget, isolate, lossy, restart_process
+from .faults import ALL, FORGETFUL, chaos, cut, forget, fork_process, isolate, lossy, restart_process
 from .requests import Intent, assign, change, increment, modify
 from .scenario import finish, quiet, scenario, seed_session
 from .world import Simulation
@@ -161,7 +161,7 @@ def counters_assigned(simulation: Simulation) -> None:
 
 @scenario(memory_limit=1)
 def counters_stale_copies(simulation: Simulation) -> None:
-    """Late repairs, evictions and a node that was away bring old counts back, to processes that have forgotten theirs."""
+    """Late repairs and a node that was away bring old counts back, to processes that have forgotten theirs."""
     keys = (KEY, b"t")
     for key in keys:
         seed_session(simulation, key)
@@ -222,7 +222,7 @@ def modify_lossy(simulation: Simulation) -> None:
 
 @scenario(residue=("modify: lost",), processes=1)
 def modify_view_changes(simulation: Simulation) -> None:
-    """Out of contract: the orderer falls out between modifications, and the next home has not heard of the last one."""
+    """Out of contract: the orderer falls out, and the next home has not heard of the last modification."""
     seed_session(simulation)
     lossy(simulation, 0.05, 0.05)
     tally = _modify(simulation, 4)
@@ -250,7 +250,11 @@ def _one_more(done: list[str]):
         by = {"u": 1}
         with process.counters.counting(KEY, by) as own:
             after = record.apply(
-                found.record, record.Changes({}, (), by), own, writer=simulation.nonce(), now_ms=process.world.now_ms()
+                found.record,
+                record.Changes({}, (), by),
+                own,
+                writer=simulation.nonce(),
+                now_ms=process.world.now_ms(),
             )
         outcome = yield from plans.save(process.world, KEY, after, found.tokens, request.deadline)
         if type(outcome) is plans.Saved:

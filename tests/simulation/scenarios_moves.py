@@ -64,10 +64,7 @@ def _judge_changes(simulation: Simulation, key: bytes, record: Any) -> None:
             if counted or one.confirmed > simulation.now or one.name in record.entries:
                 continue
             everybody = ledger.memories(story.key)
-            dead = ledger.dead
-            holders = ledger.holders(
-                story.key, everybody, one.confirmed, lambda r, one=one: not isinstance(r, dead) and one.held(r)
-            )
+            holders = ledger.holders(story.key, everybody, one.confirmed, one.held)
             everywhere = len(set(holders)) >= len(simulation.processes[0].homes(story.key))
             kind = "lost what every home held" if everywhere else "confirmed change lost"
             simulation.violation(f"regenerate: {kind}", one.name)
@@ -99,8 +96,10 @@ def regenerate_parallel(simulation: Simulation) -> None:
     simulation.start(_between(simulation, 1.2, 1.35), regenerate(jar, SECOND, _own(simulation, "c2"), KEY))
     _traffic(simulation, 1.15, 1.4)
     simulation.run(3.0)
-    if jar.moves != 1:
-        simulation.violation("regenerate: not exactly one won", jar.moves)
+    if jar.moves > 1:
+        simulation.violation("regenerate: more than one won", jar.moves)
+    elif jar.moves == 0:
+        simulation.soft["no regenerate was done in time"] += 1
     _conclude(simulation, jar, FIRST, SECOND)
 
 
@@ -148,9 +147,10 @@ def regenerate_and_logout(simulation: Simulation) -> None:
 
 @scenario(residue=LOST[:2])
 def regenerate_thought_out(simulation: Simulation) -> None:
-    """Out of contract: a save that thought a healthy home out is confirmed by the other one only, after the tombstone.
+    """Out of contract: a save that thought a healthy home out is confirmed by the other home alone.
 
-    The other home is reachable, but a visit in between brings the tombstone there before regenerate has read it.
+    If that happens after the tombstone is on the first home, a visit may bring the tombstone to the other one before
+    regenerate has read what the save left there.
     """
     seed_session(simulation)
     jar = Jar(KEY)

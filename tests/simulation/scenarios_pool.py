@@ -30,8 +30,7 @@ def _pool(module: ModuleType, *stages: str) -> Placing:
     for names in stages:
         pool = module.Pool(*(f"{name.lower()}:11211" for name in names), copies=2, previous=pool)
     assert pool is not None
-    homes = lru_cache(256)(lambda key: tuple(name[0].upper() for name in pool.homes(key)))
-    return homes
+    return lru_cache(256)(lambda key: tuple(name[0].upper() for name in pool.homes(key)))
 
 
 def _move(simulation: Simulation, key: bytes, index: int, begin: float, end: float) -> None:
@@ -139,7 +138,8 @@ def _born(simulation: Simulation, born: list[bytes], doubted: str = "", login: b
         if doubted and login:
             yield from _end(request, doubted.encode())
         now_ms = world.now_ms()
-        empty = record.Live({}, {}, now_ms, now_ms + simulation.lifetime.absolute_ms, now_ms, 0, "" if login else doubted)
+        remembered = "" if login else doubted
+        empty = record.Live({}, {}, now_ms, now_ms + simulation.lifetime.absolute_ms, now_ms, 0, remembered)
         changes = record.Changes({"marker": "born"})
         wanted = record.apply(empty, changes, {}, writer=world.nonce(), now_ms=now_ms)
         plan = plans.bear(
@@ -208,7 +208,7 @@ def _doubt(simulation: Simulation) -> tuple[str, str]:
 
 @scenario()
 def doubt(simulation: Simulation) -> None:
-    """One home is emptied while the other is away: doubt, never absence. The session is there when its home is back."""
+    """One home is emptied while the other is away: doubt, never absence. It is all there when that home is back."""
     seed_session(simulation)
     simulation.start(0.5, change(KEY, Intent(plain=("k0",))))
     simulation.at(1.0, _doubt, simulation)

@@ -1,4 +1,4 @@
-"""Behind the requests: refill of an emptied node, return of a node that was away, corrupt values, tokens and restarts."""
+"""Behind the requests: refill of an emptied node, return of one that was away, corrupt values, old tokens."""
 
 from functools import partial
 
@@ -62,7 +62,7 @@ def refill_and_traffic(simulation: Simulation) -> None:
 @scenario(name="refill_alone_r2")
 @scenario(name="refill_alone_r3", nodes=3, copies=3)
 def refill_alone(simulation: Simulation) -> None:
-    """Without any request: one node after the other is emptied and refilled, and every session and end is still there."""
+    """Without any request: one node after the other is emptied and refilled, and everything is still there."""
     rng = simulation.random
     for key in (KEY, OTHER):
         seed_session(simulation, key)
@@ -126,7 +126,8 @@ def corrupt_value(simulation: Simulation) -> None:
     for i in range(4):
         simulation.start(1.0 + i, change(KEY, Intent(plain=(f"k{i}",)), 0.2 * rng.random()))
         simulation.start(1.1 + i, read(KEY))
-        simulation.at(1.0 + i + 0.9 * rng.random(), forget, simulation, rng.choice(simulation.nodes).name, "corrupt", KEY)
+        name = rng.choice(simulation.nodes).name
+        simulation.at(1.0 + i + 0.9 * rng.random(), forget, simulation, name, "corrupt", KEY)
     if rng.random() < 0.3:
         simulation.start(_between(simulation, 1.0, 5.0), logout(KEY))
     simulation.run(6.0)

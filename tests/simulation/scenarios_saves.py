@@ -101,7 +101,8 @@ def rolling_restarts(simulation: Simulation) -> None:
     for i in range(6):
         step = change(KEY, Intent(plain=(f"k{i}",))) if simulation.random.random() < 0.6 else read(KEY)
         simulation.start(time, step)
-        simulation.at(time + 1.2, forget, simulation, simulation.nodes[i % len(simulation.nodes)].name, "noticed restart", KEY)
+        name = simulation.nodes[i % len(simulation.nodes)].name
+        simulation.at(time + 1.2, forget, simulation, name, "noticed restart", KEY)
         time += 1.5
     simulation.run(time + 1)
     found = finish(simulation)[KEY]

@@ -43,7 +43,7 @@ def _returns(simulation: Simulation, time: float) -> None:
 
 @scenario(name="idle_and_refill")
 def idle_and_refill(simulation: Simulation) -> None:
-    """The visitor goes away, nodes are refilled meanwhile, and the visitor comes back before or after the idle end."""
+    """The visitor goes away, nodes are refilled, and the visitor comes back before or after the idle end."""
     seed_session(simulation)
     _refills(simulation, 1.0, pausing=False)
     _returns(simulation, 1.0 + _between(simulation, 60.0, 250.0))
@@ -87,7 +87,7 @@ def visits_apart(simulation: Simulation) -> None:
     lossy(simulation, 0.03, 0.03, 0.02, 3.0)
     time, end = 1.0, _between(simulation, 150.0, 450.0)
     while time < end:
-        time += rng.choice((_between(simulation, 0.5, 5.0), _between(simulation, 5.0, 60.0), _between(simulation, 60.0, 93.0)))
+        time += _between(simulation, *rng.choice(((0.5, 5.0), (5.0, 60.0), (60.0, 93.0))))
         simulation.start(time, read(KEY) if rng.random() < 0.8 else change(KEY, Intent(plain=(f"k{int(time)}",))))
     for _ in range(rng.randint(0, 4)):
         name, seconds = rng.choice(simulation.nodes).name, _between(simulation, 5.0, 150.0)
@@ -126,7 +126,7 @@ def refill_and_return(simulation: Simulation) -> None:
 
 @scenario()
 def tombstone_outlives_copies(simulation: Simulation) -> None:
-    """A node with a live copy is away from those who log out, for longer than the idle time; others keep it in use."""
+    """A node with a live copy is away from those who log out, for long; others keep that copy in use."""
     seed_session(simulation)
     away, stays = "A", "B"
     simulation.at(1.1, cut, simulation, [0, 1], away, 0.0)
@@ -144,7 +144,7 @@ def tombstone_outlives_copies(simulation: Simulation) -> None:
 
 @scenario(nodes=3, copies=3)
 def planted_tombstones(simulation: Simulation) -> None:
-    """A tombstone is handed on from node to node, and must last as long as the first one: a live copy is still away."""
+    """A tombstone handed on from node to node must last as long as the first: a live copy is still away."""
     seed_session(simulation)
     away, first, second = simulation.random.sample(["A", "B", "C"], 3)
     simulation.at(1.0, isolate, simulation, away)

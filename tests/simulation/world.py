@@ -1,4 +1,4 @@
-"""The simulated world: one heap of events, one seeded source of chance, nodes, web processes, and the judge's ledger."""
+"""The simulated world: one heap of events, one seeded source of chance, nodes, web processes, a ledger."""
 
 import random
 from collections import Counter
@@ -97,8 +97,7 @@ class Simulation:
         heap = self.heap
         while heap and heap[0][0] <= until:
             time, _, action, arguments = heappop(heap)
-            if time > self.now:
-                self.now = time
+            self.now = max(self.now, time)
             action(*arguments)
             if self.events > EVENTS_MAX:
                 self.violation("the run does not end")

@@ -241,7 +241,7 @@ class TestDoubt:
         ids=["rotate_on", "regenerate", "refill"],
     )
     def test_a_login_ends_the_doubted_session(self, nodes, server, browser, key, other, login):
-        """Its tombstone says that a login did it, so a slow request under the old ID cannot replace the new cookie."""
+        """Its tombstone says that a login did it: a slow request under the old ID cannot replace the new cookie."""
         old = browser.copy()
         request = server.visit(browser, login)
         nodes.set(Mode.UP)
@@ -619,36 +619,37 @@ class TestBudget:
     """No request spends more than its budget on the store."""
 
     def test_what_the_load_used_up_is_missing_later(self, nodes, server, browser):
-        """The deadline of the commit is what is left."""
+        """The deadline of the commit is what is left, and what the handler took does not count."""
         begun(server, browser)
-        visit = server.lifecycle.arrive(browser.header(), https=True)
-        first = server.lifecycle.deadline(visit)
-        plan = server.lifecycle.load(visit)
-        commands = next(plan)
-        nodes.now_s += 0.4
-        with pytest.raises(StopIteration):
-            plan.send(nodes.answer(commands))
+        nodes.took_s = 0.4
+        request = server.arrive(browser)
         nodes.now_s += 5.0
 
-        assert first == 1.0
-        assert server.lifecycle.deadline(visit) - nodes.now_s == pytest.approx(0.6)
+        assert server.lifecycle.deadline(request.visit) - nodes.now_s == pytest.approx(0.6)
 
-    @pytest.mark.parametrize("ask", ["save", "modify"])
-    def test_save_and_modify_use_it_up_too(self, nodes, server, browser, ask):
-        """Each round of each of them."""
+    @pytest.mark.parametrize(("ask", "left_s"), [("save", 0.7), ("modify", 0.4)])
+    def test_save_and_modify_use_it_up_too(self, nodes, server, browser, ask, left_s):
+        """Each of their rounds."""
         begun(server, browser)
         request = server.arrive(browser)
         request.session["a"] = 1
-        server.lifecycle.deadline(request.visit)
-        lifecycle = server.lifecycle
-        plan = lifecycle.save(request.visit) if ask == "save" else lifecycle.modify(request.visit, "n", id, None)
-        commands = next(plan)
-        nodes.now_s += 0.7
-        with pytest.raises(StopIteration):
-            while True:
-                commands = plan.send(nodes.answer(commands))
+        nodes.took_s = 0.3
+        if ask == "save":
+            request.save()
+        else:
+            request.modify("n", lambda n: 1)
 
-        assert request.visit.left_s == pytest.approx(0.3)
+        assert request.visit.left_s == pytest.approx(left_s)
+
+    def test_nothing_is_begun_when_it_is_spent(self, nodes, server, browser):
+        """A save refused by another writer is not tried again after the deadline: it is not confirmed."""
+        begun(server, browser)
+        request = server.arrive(browser)
+        request.session["a"] = 1
+        server.visit(browser, put(a=2))
+        nodes.took_s = 1.1
+        with pytest.raises(PoolUnavailable):
+            request.leave()
 
     def test_after_the_head_each_plan_has_the_whole_budget(self, nodes, server, browser):
         """A WebSocket may last for hours."""

@@ -147,7 +147,7 @@ class TestSave:
 
     @pytest.mark.parametrize("then", [None, lambda session: session.regenerate()], ids=["saved", "moved"])
     def test_an_unconfirmed_increment_counts_once(self, nodes, server, browser, then):
-        """The nodes had done it and their replies were lost; it is sent again, with the next change or without one."""
+        """The nodes had done it and their replies were lost; it is sent again, with another change or without."""
         begun(server, browser)
         request = server.arrive(browser)
         request.session.increment("n")

@@ -60,7 +60,20 @@ def test_any_json_is_decoded_without_an_error(value, place):
             assert decode(encode(record)) == record
 
 
-KINDS = ("float", "tuple", "set", "frozenset", "dict", "datetime", "time", "date", "timedelta", "UUID", "Decimal", "bytes")
+KINDS = (
+    "float",
+    "tuple",
+    "set",
+    "frozenset",
+    "dict",
+    "datetime",
+    "time",
+    "date",
+    "timedelta",
+    "UUID",
+    "Decimal",
+    "bytes",
+)
 
 
 @given(JSON_VALUES, st.sampled_from(KINDS))

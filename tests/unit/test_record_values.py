@@ -26,7 +26,9 @@ scalars = st.one_of(
     st.uuids(),
     st.dates(),
     st.datetimes(),
-    st.datetimes(timezones=st.sampled_from((UTC, ZoneInfo("Europe/Paris"), timezone(timedelta(hours=-3, minutes=7))))),
+    st.datetimes(
+        timezones=st.sampled_from((UTC, ZoneInfo("Europe/Paris"), timezone(timedelta(hours=-3, minutes=7))))
+    ),
     st.times(),
     st.timedeltas(),
 )
@@ -179,5 +181,5 @@ def test_sets_have_one_plain_form():
     """A set is stored in the same order in every process."""
     texts = [f"text {i}" for i in range(50)]
 
-    assert freeze(set(texts), "key") == freeze(set(reversed(texts)), "key")
+    assert freeze(set(texts), "key") == freeze({*texts[25:], *texts[:25]}, "key")
     assert freeze({UUID(int=1), Decimal(1), date(2026, 1, 1)}, "key")["!"][0] == "set"

@@ -1,0 +1,125 @@
+"""What users write, for type checkers. This file is never run; `tests/unit/test_public_types.py` has it checked.
+
+A line that has to be an error carries an ignore, and a strict checker complains about ignores that are not needed.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, assert_type
+
+from fastapi import Depends, FastAPI, WebSocket
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from memsession import (
+    AsyncSession,
+    ConfigurationError,
+    Cookie,
+    Lifetime,
+    Pool,
+    PoolUnavailable,
+    SessionError,
+    SessionTooLarge,
+    UnstorableValue,
+    UpdateUnconfirmed,
+)
+from memsession.asgi import SessionMiddleware, session_of
+from memsession.events import AnyEvent, Event
+from memsession.health import NodeEvent
+
+SECRET = "..."
+
+
+async def handler(request: Request) -> PlainTextResponse:
+    """A session as a handler uses it."""
+    session = session_of(request)
+    assert_type(session, AsyncSession)
+    assert_type(session.id, str | None)
+    assert_type(session.is_new, bool)
+    assert_type(session.increment("visits"), int)
+    assert_type(session.increment("visits", by=-1), int)
+    assert_type(session["cart"], Any)
+    assert_type(session.get("cart"), Any | None)
+    assert_type(session.pop("cart", None), Any)
+    assert_type(session.copy(), dict[str, Any])
+    assert_type(session.fromkeys(["a"]), dict[str, Any])
+    session.regenerate()
+    session.invalidate()
+    session.update(a=1)
+    session.update({"a": 1}, b=2)
+    session |= {"c": 3}
+    as_dict: dict[str, Any] = session
+    session.increment("visits", by=1.5)  # type: ignore[arg-type]
+    session.rotate()  # type: ignore[attr-defined]
+    session.user = "anna"  # type: ignore[attr-defined]
+    try:
+        await session.save()
+        assert_type(await session.modify("total", lambda total: total + 1, default=0), Any)
+    except UpdateUnconfirmed:
+        raise
+    except SessionTooLarge as problem:
+        assert_type(problem.size, int)
+        assert_type(problem.limit, int)
+    except UnstorableValue as problem:
+        assert_type(problem.path, str)
+    except (PoolUnavailable, ConfigurationError, SessionError):
+        pass
+    return PlainTextResponse(repr(as_dict))
+
+
+def observe(event: AnyEvent) -> None:
+    """One function for what happens to sessions and to nodes."""
+    if isinstance(event, Event):
+        assert_type(event.session, str)
+        assert_type(event.level, int)
+    else:
+        assert_type(event, NodeEvent)
+
+
+starlette = Starlette(
+    routes=[Route("/", handler)],
+    middleware=[
+        Middleware(
+            SessionMiddleware,
+            secret_key=SECRET,
+            pool=Pool("10.0.0.94", "10.0.0.95", copies=2, budget=timedelta(seconds=1)),
+            cookie=Cookie(name="sid", same_site="strict", max_age=timedelta(days=1)),
+            lifetime=Lifetime(idle=timedelta(minutes=15), absolute=timedelta(hours=8)),
+            rotate_on=["member"],
+            on_outage="empty",
+            vary="always",
+            observe=observe,
+        )
+    ],
+)
+Middleware(SessionMiddleware, secret_key=[SECRET, b"old"], pool="memcached://a,b?copies=2")
+Middleware(SessionMiddleware, secret_key=SECRET, coockie=Cookie())  # type: ignore[call-arg]
+Middleware(SessionMiddleware, secret_key=SECRET, on_outage="panic")  # type: ignore[arg-type]
+Middleware(SessionMiddleware, secret_key=SECRET, lifetime=timedelta(minutes=30))  # type: ignore[arg-type]
+Middleware(SessionMiddleware)  # type: ignore[call-arg]
+Cookie(same_site="relaxed")  # type: ignore[arg-type]
+
+wrapped = SessionMiddleware(starlette, secret_key=SECRET, pool=Pool("memory://"))
+fastapi = FastAPI(middleware=[Middleware(SessionMiddleware, secret_key=SECRET)])
+fastapi.add_middleware(SessionMiddleware, secret_key=SECRET, pool=Pool("memory://"))
+fastapi.add_middleware(SessionMiddleware, secret_kee=SECRET)  # type: ignore[call-arg]
+
+
+def current(connection: HTTPConnection) -> AsyncSession:
+    """A dependency, for requests and WebSockets."""
+    return session_of(connection)
+
+
+@fastapi.get("/")
+async def endpoint(session: Annotated[AsyncSession, Depends(current)]) -> int:
+    """As FastAPI writes it."""
+    return session.increment("visits")
+
+
+@fastapi.websocket("/ws")
+async def conversation(websocket: WebSocket) -> None:
+    """A WebSocket has a session too."""
+    assert_type(session_of(websocket), AsyncSession)
+    await websocket.accept()
