@@ -223,7 +223,8 @@ def changes_of(session: SessionDict, ledger: Ledger) -> Changes:
     """What the request changed and was not performed yet. Raises `UnstorableValue` for what cannot be stored."""
     if not ledger.accessed:
         return NO_CHANGES
-    _fold(ledger)
+    if ledger.performed is not None:
+        _fold(ledger)
     return _beyond(session, ledger, ledger.before)
 
 
@@ -243,17 +244,14 @@ def _beyond(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain]) -
 
 
 def settle(ledger: Ledger, changes: Changes) -> None:
-    """`changes` were performed: from here on only what the request does beyond them is a change."""
+    """`changes`, as `changes_of` gave them, were performed: only what the request does beyond them is a change now."""
     if changes:
-        _fold(ledger)
         ledger.performed = changes
 
 
 def _fold(ledger: Ledger) -> None:
     """What was performed counts as loaded. Done late, for most requests end with their only commit."""
-    changes, ledger.performed = ledger.performed, None
-    if changes is None:
-        return
+    changes, ledger.performed = ledger.performed or NO_CHANGES, None
     before = {**ledger.before, **changes.puts}
     for key in changes.deletes:
         before.pop(key, None)
@@ -262,7 +260,7 @@ def _fold(ledger: Ledger) -> None:
         # Another task of the request may have counted on while the round trips were under way.
         ledger.increments[key] = ledger.increments.get(key, 0) - by
     ledger.before = before
-    ledger.increments = {key: by for key, by in ledger.increments.items() if by and key not in changes.puts}
+    ledger.increments = {key: by for key, by in ledger.increments.items() if by}
 
 
 def adopt(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain], changes: Changes) -> None:

@@ -121,19 +121,16 @@ class Connection(asyncio.Protocol):
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
 
-    def _look(self, looks: int = LOOKS_MAX, reads: int = 0, suspect: object = None) -> None:
-        """The one timer: is the oldest command overdue? If so, it is a suspect for as long as bytes may come in."""
+    def _look(self, looks: int = LOOKS_MAX, reads: int = 0) -> None:
+        """The one timer: is the oldest command overdue, and nothing coming in any more?"""
         self._watch = None
         if not self._awaited:
             return
-        oldest = self._awaited[0]
-        due_in = oldest[2][2].sent_at + self._timeout_s - time.monotonic()
+        due_in = self._awaited[0][2][2].sent_at + self._timeout_s - time.monotonic()
         if due_in > 0.0:
             self._watch = self._loop.call_later(min(due_in, self._timeout_s), self._look)
-        elif oldest is not suspect:
-            self._watch = self._loop.call_soon(self._look, LOOKS_MAX, self._reads, oldest)
         elif looks > LOOKS_MAX - TURNS_TO_READ or (looks and self._reads > reads):
-            self._watch = self._loop.call_soon(self._look, looks - 1, self._reads, oldest)
+            self._watch = self._loop.call_soon(self._look, looks - 1, self._reads)
         else:
             self.fail(Fault.SILENT, f"no reply within {self._timeout_s:g} s")
 

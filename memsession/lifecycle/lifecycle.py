@@ -23,7 +23,7 @@ from memsession.events import CookieRefused, InDoubt, Observe, Unanswered, Unrea
 from memsession.identity import SessionId, fingerprint, short, storage_key
 from memsession.lifecycle.commit import Commit
 from memsession.lifecycle.midway import Midway
-from memsession.lifecycle.visit import Delete, Issue, Standing, Ticket, Visit
+from memsession.lifecycle.visit import KEEP, Issue, Standing, Ticket, Visit
 from memsession.plans import Absent, Doubt, Ended, Found, Loaded, Outage, Plan, World, load
 from memsession.pool import Pool
 from memsession.record import Reason, visible
@@ -100,13 +100,12 @@ class Lifecycle:
         loaded = yield from load(self.world, visit.ticket.key)
         visit.left_s = visit.deadline - self.world.monotonic()
         self._take(visit, visit.ticket.key, loaded)
-        visit.came_alive = visit.standing in (Standing.FOUND, Standing.DOUBT, Standing.OUTAGE)
         visit.session = self._make_session(visit.ledger)
 
     def _take(self, visit: Visit, key: bytes, loaded: Loaded) -> None:
         match loaded:
             case Found(record):
-                visit.found, visit.standing = loaded, Standing.FOUND
+                visit.found, visit.standing, visit.came_alive = loaded, Standing.FOUND, True
                 visit.ledger.before, visit.ledger.fingerprint = visible(record), fingerprint(key)
             case Ended(dead):
                 ended_by_login = dead.reason is Reason.REGENERATED
@@ -114,10 +113,10 @@ class Lifecycle:
             case Absent():
                 pass
             case Doubt(unreadable):
-                visit.standing = Standing.DOUBT
+                visit.standing, visit.came_alive = Standing.DOUBT, True
                 self._observe(Unreadable(short(key)) if unreadable else InDoubt(short(key)))
             case Outage():  # pragma: no branch
-                visit.standing = Standing.OUTAGE
+                visit.standing, visit.came_alive = Standing.OUTAGE, True
                 self._observe(Unanswered(short(key)))
                 if not self._empty_on_outage:
                     raise PoolUnavailable("no memcached node of this session answered: are they running?")
@@ -141,10 +140,8 @@ class Lifecycle:
 
     def set_cookie(self, visit: Visit) -> bytes | None:
         """The value of the Set-Cookie header that has to go with the response, if any."""
-        match visit.cookie:
-            case Issue(id):
-                return self._signer.issue(id, https=visit.https)
-            case Delete():
-                return self._signer.delete(https=visit.https)
-            case _:
-                return None
+        if visit.cookie is KEEP:
+            return None
+        if isinstance(visit.cookie, Issue):
+            return self._signer.issue(visit.cookie.id, https=visit.https)
+        return self._signer.delete(https=visit.https)

@@ -9,7 +9,7 @@ from memsession.lifecycle.commit import Commit
 from memsession.lifecycle.visit import Standing, Visit
 from memsession.plans import Found, Gone, Modified, Plan, modify
 from memsession.record import ABSENT, Changes, Plain, apply, freeze, thaw, visible
-from memsession.session import adopt, changes_of, settle
+from memsession.session import adopt, changes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,6 @@ class Midway:
                     self.commit.drop(visit, changes)
                 case _:
                     raise UpdateUnconfirmed(f"modify({key!r}): the node that orders it did not answer; try again")
-        if visit.standing is Standing.DROPPED:
-            settle(visit.ledger, changes)
         return False
 
     def _step(self, key: str, fn: Callable[[Any], Any], default: Any, found: Found) -> Callable[[Plain], Plain]:

@@ -102,10 +102,10 @@ class Parser(Generic[T]):
             if kind is Get and data.startswith(b"VA ", at):
                 reply, stop = self._value(tail, data, at)
             else:
-                stop = data.find(b"\n", at) + 1
+                stop = at + 2 + len(tail)
                 reply = _LINES[kind].get(data[at : at + 2])
-                if reply is None or stop - at != len(tail) + 2 or not data.startswith(tail, at + 2):
-                    reply, stop = _other(kind, data, at, stop)
+                if reply is None or not data.startswith(tail, at + 2):
+                    reply, stop = _other(kind, data, at)
             if reply is None:
                 self._need = stop
                 self._rest += data[at:]
@@ -135,8 +135,9 @@ class Parser(Generic[T]):
         return _new(Hit, (data[start:stop], _new(Token, (number, self._connection)))), stop + 2
 
 
-def _other(kind: type, data: bytes, at: int, stop: int) -> tuple[Any, int]:
+def _other(kind: type, data: bytes, at: int) -> tuple[Any, int]:
     """A reply that is not one of the usual lines, and where it ends; or None while it is not complete."""
+    stop = data.find(b"\n", at) + 1
     if kind is AskStats and data.startswith((b"STAT ", b"END\r\n"), at):
         return _stats(data, at)
     if stop == 0 or stop - at > LINE_BYTES_MAX:

@@ -219,6 +219,28 @@ def test_a_blocked_event_loop_is_no_hung_node(runner, memcached, turns, connecte
     runner.run(main())
 
 
+def test_each_command_has_the_whole_time_out_to_itself(runner):
+    """One timer watches all commands of a connection, but it judges none by the age of another."""
+    replies_due = set()
+
+    async def later(writer, reply):
+        replies_due.add(asyncio.get_running_loop().call_later(0.6 * SHORT.total_seconds(), writer.write, reply))
+
+    async def main():
+        async with ScriptedNode(lambda _kind, key, opaque: line(b"EN")(key, opaque)) as node:
+            node.write = later
+            bench = Bench(addresses=[f"127.0.0.1:{node.port}"])
+            asked = []
+            for _ in range(12):
+                asked.append(asyncio.ensure_future(bench.ask(Get(bench.names[0], KEY))))
+                await asyncio.sleep(0.2 * SHORT.total_seconds())
+            assert {kinds(replies)[0] for replies in await asyncio.gather(*asked)} == {"Miss"}
+            assert bench.events == []
+            await bench.client.aclose()
+
+    runner.run(main())
+
+
 def test_a_long_value_that_waits_in_the_socket_is_read_to_its_end(runner):
     """After the loop was blocked, a reply of many reads still counts, although its time is over."""
 

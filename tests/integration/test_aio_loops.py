@@ -196,8 +196,8 @@ def test_closing_answers_what_is_in_flight(runner):
     runner.run(main())
 
 
-def test_a_probe_ends_with_the_client(runner, memcached):
-    """After aclose nobody knocks at a hung node any more."""
+def test_a_probe_ends_with_the_client_and_begins_with_its_next_use(runner, memcached):
+    """After aclose nobody knocks at a hung node any more, until somebody asks for it again."""
     node = memcached()
     pool = Pool(node.address, timeout=timedelta(milliseconds=250))
     client = AsyncClient(pool, observe=lambda event: None)
@@ -213,6 +213,9 @@ def test_a_probe_ends_with_the_client(runner, memcached):
         before = int(node.stats()["total_connections"])
         await asyncio.sleep(0.4)
         assert int(node.stats()["total_connections"]) == before + 1
+        assert kinds(await client.run(rounds([Get(name, KEY)]))) == ["Skipped"]
+        await until(lambda: client.is_up(name))
+        await client.aclose()
 
     runner.run(main())
 

@@ -64,6 +64,20 @@ class TestNothing:
         assert (request.ticket, nodes.sent()) == (None, [])
         assert [(type(event).__name__, event.conflict) for event in server.events] == [("CookieRefused", True)]
 
+    def test_an_empty_session_is_not_ended_by_looking(self, nodes, server, browser):
+        """Two requests took one key each: what is left is empty, and goes on."""
+        begun(server, browser, a=1, b=2)
+        first, second = server.arrive(browser), server.arrive(browser)
+        del first.session["a"]
+        del second.session["b"]
+        first.leave()
+        second.leave()
+        nodes.sent()
+        request = server.visit(browser)
+
+        assert (dict(request.session), request.cookie, nodes.sent()) == ({}, "kept", ["Get+Get"])
+        assert request.session.is_new is False
+
     def test_an_unchanged_session_is_only_read(self, nodes, server, browser):
         """One round of reads, nothing else, and the cookie stays."""
         begun(server, browser)

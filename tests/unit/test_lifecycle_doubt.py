@@ -252,6 +252,9 @@ class TestDoubt:
         late = server.visit(old, put(b=1))
         assert (late.cookie, dict(late.session)) == ("kept", {"b": 1})
         assert seen_by(server, old) == {}
+        nodes.sent()
+        server.visit(browser, lambda session: session.invalidate())
+        assert nodes.sent() == ["Get+Get", "Bury+Bury"]
 
     @pytest.mark.parametrize(
         "act",

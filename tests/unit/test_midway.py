@@ -146,12 +146,13 @@ class TestSave:
         assert seen_by(server, browser) == {"cart": [1], "a": 1, "n": 2}
 
     @pytest.mark.parametrize("then", [None, lambda session: session.regenerate()], ids=["saved", "moved"])
-    def test_an_unconfirmed_increment_counts_once(self, nodes, server, browser, then):
-        """The nodes had done it and their replies were lost; it is sent again, with another change or without."""
+    @pytest.mark.parametrize("mode", [Mode.MUTE, Mode.SILENT])
+    def test_an_unconfirmed_increment_counts_once(self, nodes, server, browser, mode, then):
+        """Whether the nodes had done it and their replies were lost, or not: it is sent again, also by itself."""
         begun(server, browser)
         request = server.arrive(browser)
         request.session.increment("n")
-        nodes.set(Mode.MUTE)
+        nodes.set(mode)
         with pytest.raises(PoolUnavailable):
             request.save()
         nodes.set(Mode.UP)

@@ -414,6 +414,16 @@ def test_assigning_discards_increments(assign):
     assert changes_of(session, ledger) == Changes(puts={"n": 101})
 
 
+@pytest.mark.parametrize(("assigned", "changes"), [(8, Changes(puts={"n": 8})), (5, Changes())])
+def test_assigning_what_it_shows_is_an_assignment(assigned, changes):
+    """Counted from 5 to 8 and assigned 8: one whole value. Assigned 5, as loaded: nothing happened."""
+    session, ledger = session_of({"n": 5})
+    session.increment("n", 3)
+    session["n"] = assigned
+
+    assert changes_of(session, ledger) == changes
+
+
 @pytest.mark.parametrize("loaded", [5, 0])
 @pytest.mark.parametrize(
     "remove",
@@ -428,7 +438,9 @@ def test_counting_after_a_deletion_begins_anew(loaded, remove):
     gone = changes_of(session, ledger)
 
     assert gone == Changes(deletes=("n",))
-    assert [session.increment("n"), session.increment("n", 2)] == [1, 3]
+    assert session.increment("n", 2) == 2
+    assert changes_of(session, ledger) == Changes(puts={"n": 2})
+    assert session.increment("n") == 3
     assert changes_of(session, ledger) == Changes(puts={"n": 3})
 
 
