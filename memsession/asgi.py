@@ -11,7 +11,7 @@ from memsession.aio import AsyncClient
 from memsession.aio.turns import Turns
 from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError, PoolUnavailable, UpdateUnconfirmed
-from memsession.events import Observe, log
+from memsession.events import Observe, guarded, log
 from memsession.lifecycle import ROTATE_ON, PlainHttp, Visit, add_headers, build, pool_of
 from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
 from memsession.lifetime import Lifetime
@@ -61,7 +61,7 @@ class SessionMiddleware:
             raise ConfigurationError(f"vary={vary!r}: use 'accessed' or 'always'")
         pool = pool_of(pool)
         self.app = app
-        self._client = (MemoryClient if pool.in_process else AsyncClient)(pool, observe=observe)
+        self._client = (MemoryClient if pool.in_process else AsyncClient)(pool, observe=guarded(observe))
         self._always_vary = vary == "always"
         self._lifecycle = build(
             secret_key=secret_key,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Protocol, Self
 
+from memsession.identity import fingerprint
 from memsession.record import Changes, Plain, diff, thaw
 
 
@@ -26,12 +27,12 @@ class Store(Protocol):
 class Ledger:
     """What a request knows of its session, and did to it, beside the content.
 
-    `before` is what was loaded, in plain form; `fingerprint` the public name, if something is stored; `performed`
-    what a commit has done since `before` was loaded.
+    `before` is what was loaded, in plain form; `key` the storage key, if something is stored; `performed` what a
+    commit has done since `before` was loaded.
     """
 
     before: Mapping[str, Plain] = field(default_factory=dict)
-    fingerprint: str | None = None
+    key: bytes | None = None
     increments: dict[str, int] = field(default_factory=dict)
     performed: Changes | None = None
     accessed: bool = False
@@ -61,13 +62,13 @@ class SessionDict(dict[str, Any]):
         It is a hash of the secret in the cookie: who knows it cannot use the session.
         """
         self._ledger.accessed = True
-        return self._ledger.fingerprint
+        return None if self._ledger.key is None else fingerprint(self._ledger.key)
 
     @property
     def is_new(self) -> bool:
         """Whether nothing is stored yet under this visitor's cookie."""
         self._ledger.accessed = True
-        return self._ledger.fingerprint is None
+        return self._ledger.key is None
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add `by` to a counter, exactly, however many requests do so at once and whatever fails.
@@ -244,7 +245,7 @@ def _beyond(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain]) -
 
 
 def settle(ledger: Ledger, changes: Changes) -> None:
-    """`changes`, as `changes_of` gave them, were performed: only what the request does beyond them is a change now."""
+    """`changes`, as `changes_of` gave them, were performed: only what the request does beyond them is one now."""
     if changes:
         ledger.performed = changes
 

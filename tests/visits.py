@@ -86,7 +86,13 @@ class Nodes:
     def conduct(self, plan):
         """Run a plan to its end."""
         try:
-            commands = next(plan)
+            return self.finish(plan, next(plan))
+        except StopIteration as finished:
+            return finished.value
+
+    def finish(self, plan, commands):
+        """Run a plan to its end that has asked for a round already."""
+        try:
             while True:
                 commands = plan.send(self.answer(commands))
         except StopIteration as finished:

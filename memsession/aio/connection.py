@@ -25,8 +25,9 @@ from memsession.commands import Unreachable
 from memsession.health import Fault
 from memsession.wire import Parser, ProtocolError, Request, encode
 
+READ_BYTES_MAX = 65_536
 LOOKS_MAX = 32
-"""Turns in which a late reply may still come in: 32 reads of 64 KiB or more are the longest value there is."""
+"""Turns in which a late reply may still come in: so many reads hold the longest value there is, and more."""
 TURNS_TO_READ = 2
 """Turns that each look takes at least: some event loops see to timers first and to sockets last."""
 
@@ -50,7 +51,7 @@ Ticket: TypeAlias = tuple[Round, int, Batch]
 Ended: TypeAlias = Callable[["Connection", Fault, str], None]
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """See the top of this file. `ended` is called once, unless the end was asked for by `close`.
 
     `serial` is unique in this process: tokens count on the connection whose number they bear. `fault` says how the
@@ -69,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._batch = Batch()
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.Handle | None = None
+        # One buffer for all reads: a fresh one of 256 KiB from asyncio costs more than to parse what is in it.
+        self._buffer = memoryview(bytearray(READ_BYTES_MAX))
         self._reads = 0
         self._gone = False
 
@@ -140,10 +143,13 @@ class Connection(asyncio.Protocol):
         if self._ended is None:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._reads += 1
         try:
-            for (round_, index, _), reply in self._parser.feed(data):
+            for (round_, index, _), reply in self._parser.feed(bytes(self._buffer[:nbytes])):
                 round_.answer(index, reply)
         except ProtocolError as anomaly:
             self.fail(Fault.REFUSED, str(anomaly))

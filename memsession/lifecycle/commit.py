@@ -10,7 +10,7 @@ from typing import Any
 
 from memsession.errors import PoolUnavailable, SessionTooLarge
 from memsession.events import ChangesDropped, ChangesUnsaved, Observe, SaveFailed, TombstoneMissed
-from memsession.identity import fingerprint, mark, short
+from memsession.identity import mark, short
 from memsession.lifecycle.visit import DELETE, KEEP, Issue, Standing, Ticket, Visit
 from memsession.plans import (
     INVALIDATED,
@@ -108,7 +108,7 @@ class Commit:
         visit.ticket = visit.found = None
         visit.standing, visit.stale = Standing.NEW, False
         visit.owed = frozenset()
-        visit.ledger.before, visit.ledger.fingerprint = {}, None
+        visit.ledger.before, visit.ledger.key = {}, None
         visit.ledger.done()
 
     def _end_doubted(self, doubted: str, dead: Dead) -> Plan[None]:
@@ -154,13 +154,13 @@ class Commit:
         """From here on the visit is with the session stored under `ticket`, whose tokens are not known."""
         visit.ticket, visit.found = ticket, Found(record, {})
         visit.standing, visit.stale = Standing.FOUND, True
-        visit.ledger.fingerprint = fingerprint(ticket.key)
+        visit.ledger.key = ticket.key
 
     def _draft(self, visit: Visit, key: bytes, record: Live, changes: Changes) -> tuple[Live, Any]:
         """The record with the changes on top, and sealed; nothing is counted if it is too large."""
         world, owed = self.world, visit.owed
         increments = {**dict.fromkeys(owed, 0), **changes.increments} if owed else changes.increments
-        now_ms, writer = world.now_ms(), world.nonce()
+        now_ms, writer = world.now_ms(), world.nonce() if changes.puts or changes.deletes else ""
         with world.counters.counting(key, increments) as own:
             if owed:
                 # Before the rest: an assignment has to see what was counted before it.

@@ -16,11 +16,12 @@ What happens at commit, in this order of precedence:
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 
 from memsession.cookies import CookieSigner
 from memsession.errors import PoolUnavailable
 from memsession.events import CookieRefused, InDoubt, Observe, Unanswered, Unreadable
-from memsession.identity import SessionId, fingerprint, short, storage_key
+from memsession.identity import SessionId, short, storage_key
 from memsession.lifecycle.commit import Commit
 from memsession.lifecycle.midway import Midway
 from memsession.lifecycle.visit import KEEP, Issue, Standing, Ticket, Visit
@@ -31,6 +32,10 @@ from memsession.session import Ledger, SessionDict
 
 ROTATE_ON = ("user_id", "_user_id", "_auth_user_id", "user")
 """Keys by which applications usually remember who is logged in; their change renews the ID."""
+
+
+REMEMBERED = 4_096
+"""Visitors whose storage key is remembered from one request to the next."""
 
 
 class Lifecycle:
@@ -64,6 +69,7 @@ class Lifecycle:
             rotate_on=frozenset(rotate_on),
         )
         self._midway = Midway(self._commit)
+        self._known = lru_cache(REMEMBERED)(self._ticket)
 
     def arrive(self, cookies: Sequence[bytes], *, https: bool) -> Visit:
         """Begin a visit from the request's Cookie headers. With a `ticket`, the session has to be loaded."""
@@ -74,7 +80,7 @@ class Lifecycle:
             visit = Visit(https, None, Ledger(), self._budget_s)
             visit.session = self._make_session(visit.ledger)
             return visit
-        return Visit(https, self._ticket(found.id), Ledger(), self._budget_s, came_with_cookie=True)
+        return Visit(https, self._known(found.id), Ledger(), self._budget_s, came_with_cookie=True)
 
     def _ticket(self, id: SessionId) -> Ticket:  # noqa: A002
         return Ticket(id, storage_key(id, self._prefix))
@@ -106,7 +112,7 @@ class Lifecycle:
         match loaded:
             case Found(record):
                 visit.found, visit.standing, visit.came_alive = loaded, Standing.FOUND, True
-                visit.ledger.before, visit.ledger.fingerprint = visible(record), fingerprint(key)
+                visit.ledger.before, visit.ledger.key = visible(record), key
             case Ended(dead):
                 ended_by_login = dead.reason is Reason.REGENERATED
                 visit.standing = Standing.DROPPED if ended_by_login else Standing.NEW

@@ -7,7 +7,7 @@ from typing import Any
 from memsession.errors import UpdateUnconfirmed
 from memsession.lifecycle.commit import Commit
 from memsession.lifecycle.visit import Standing, Visit
-from memsession.plans import Found, Gone, Modified, Plan, modify
+from memsession.plans import Gone, Modified, Plan, modify
 from memsession.record import ABSENT, Changes, Plain, apply, freeze, thaw, visible
 from memsession.session import adopt, changes_of
 
@@ -37,21 +37,33 @@ class Midway:
         changes = changes_of(visit.session, visit.ledger)
         if visit.ledger.invalidated or visit.ledger.cleared or _touches(changes, key):
             yield from self.save(visit)
+        results: list[Plain] = []
+
+        def step(plain: Plain) -> Plain:
+            value = freeze(fn(default if plain is ABSENT else thaw(plain)), key)
+            if visit.found is not None:
+                self.commit.sealed(b"", apply(visit.found.record, Changes({key: value}), {}, writer="", now_ms=0))
+            results.append(value)
+            return value
+
         try:
-            if not (yield from self._modify(visit, key, fn, default)):
+            if not (yield from self._modify(visit, key, step)):
                 # Nothing is stored yet, or nothing will be: the value is this request's alone.
-                visit.session[key] = thaw(freeze(fn(visit.session.get(key, default)), key))
+                if visit.standing is not Standing.DROPPED:
+                    visit.needs_cookie()
+                there = dict.get(visit.session, key, ABSENT)
+                visit.session[key] = thaw(step(there if there is ABSENT else freeze(there, key)))
         finally:
             visit.left_s = visit.deadline - self.commit.world.monotonic()
-        return visit.session.get(key)
+        # What this step made of it; the session may show already what others made of that.
+        return thaw(results[-1])
 
-    def _modify(self, visit: Visit, key: str, fn: Callable[[Any], Any], default: Any) -> Plan[bool]:
+    def _modify(self, visit: Visit, key: str, step: Callable[[Plain], Plain]) -> Plan[bool]:
         """Whether the value is stored."""
         changes = changes_of(visit.session, visit.ledger)
         found = (yield from self.commit.fresh(visit, changes)) if visit.found else None
         if found is not None and visit.ticket is not None:
             world = self.commit.world
-            step = self._step(key, fn, default, found)
             match (yield from modify(world, visit.ticket.key, key, step, found, visit.deadline)):
                 case Modified(record):
                     self.commit.settle(visit, visit.ticket, record)
@@ -62,16 +74,6 @@ class Midway:
                 case _:
                     raise UpdateUnconfirmed(f"modify({key!r}): the node that orders it did not answer; try again")
         return False
-
-    def _step(self, key: str, fn: Callable[[Any], Any], default: Any, found: Found) -> Callable[[Plain], Plain]:
-        """`fn` on plain forms. What cannot be stored raises before anything is written."""
-
-        def step(plain: Plain) -> Plain:
-            value = freeze(fn(default if plain is ABSENT else thaw(plain)), key)
-            self.commit.sealed(b"", apply(found.record, Changes({key: value}), {}, writer="", now_ms=0))
-            return value
-
-        return step
 
 
 def _touches(changes: Changes, key: str) -> bool:

@@ -244,14 +244,15 @@ def test_each_command_has_the_whole_time_out_to_itself(runner):
 def test_a_long_value_that_waits_in_the_socket_is_read_to_its_end(runner):
     """After the loop was blocked, a reply of many reads still counts, although its time is over."""
 
+    async def write_and_block(writer, reply):
+        writer.write(reply)
+        time.sleep(1.5 * SHORT.total_seconds())  # noqa: ASYNC251 - the blocked loop is what is tested
+
     async def main():
         async with ScriptedNode(lambda _kind, key, opaque: value(b"x" * 900_000)(key, opaque)) as node:
+            node.write = write_and_block
             bench = Bench(addresses=[f"127.0.0.1:{node.port}"])
-            [name] = bench.names
-            request = asyncio.ensure_future(bench.ask(Get(name, KEY)))
-            await until(lambda: node.commands)
-            time.sleep(1.5 * SHORT.total_seconds())  # noqa: ASYNC251 - the blocked loop is what is tested
-            [hit] = await request
+            [hit] = await bench.ask(Get(bench.names[0], KEY))
             assert len(hit.value) == 900_000
             await bench.client.aclose()
 

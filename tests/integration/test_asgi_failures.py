@@ -217,6 +217,19 @@ class TestNoNode:
         assert [line for line in lines if line.startswith("no node of session ")]
         assert [line for line in lines if "failed" in line] == []
 
+    async def test_an_observer_that_raises_takes_no_request_with_it(self, house):
+        """Whatever it is told, of sessions or nodes."""
+
+        def observe(event):
+            raise ZeroDivisionError
+
+        visitor = Visitor(web_server(house.store, "bare", observe=observe))
+        await visitor.get("/set?k=v")
+        house.store.stop()
+        answer = await visitor.get("/get")
+
+        assert (answer.status, answer.error) == (503, None)
+
     async def test_at_load_it_is_a_503(self, house):
         """The application is not even called; the cookie is kept; it is not to be cached, and to be tried again."""
         visitor = house.visitor()

@@ -197,7 +197,7 @@ class TestSave:
 
     def test_a_renewed_id_that_cannot_reach_the_browser_is_refused(self, nodes, server, browser):
         """After the head of the response there is no cookie any more: nothing is stored under an ID nobody knows."""
-        new, known = server.arrive(Browser()).leave(), None
+        new = server.arrive(Browser()).leave()
         new.session["a"] = 1
         with pytest.raises(RuntimeError, match="before accept"):
             new.save()
@@ -206,6 +206,9 @@ class TestSave:
         known.session["user_id"] = 1
         with pytest.raises(RuntimeError, match="before accept"):
             known.save()
+
+        with pytest.raises(RuntimeError, match="before accept"):
+            server.arrive(Browser()).leave().modify("n", one_more, 0)
 
         assert nodes.sent() == ["Get+Get"]
         assert seen_by(server, browser) == {"cart": [1]}
@@ -245,8 +248,7 @@ class TestSave:
         request.session["meanwhile"] = True
         request.session["a"] = 3
         request.session.increment("n", 10)
-        with pytest.raises(StopIteration):
-            plan.send(server.nodes.answer(commands))
+        server.nodes.finish(plan, commands)
 
         assert request.session == {"a": 3, "n": 16, "meanwhile": True}
         request.leave()
@@ -308,6 +310,20 @@ class TestModify:
 
         assert results == [1, 2, 3, 4]
         assert seen_by(server, browser) == {"n": 4}
+
+    def test_it_returns_what_it_made(self, nodes, server, browser):
+        """Another request modifies again while this one tells the second home: the numbers are drawn once each."""
+        begun(server, browser, n=0)
+        other = WebServer(nodes)
+        request = server.arrive(browser)
+        server.lifecycle.deadline(request.visit)
+        plan = server.lifecycle.modify(request.visit, "n", one_more, 0)
+        commands = plan.send(nodes.answer(next(plan)))
+        theirs = other.arrive(browser).modify("n", one_more)
+        ours = nodes.finish(plan, commands)
+
+        assert (ours, theirs, request.session["n"]) == (1, 2, 2)
+        assert seen_by(server, browser) == {"n": 2}
 
     def test_a_writer_in_between_is_seen(self, nodes, server, browser):
         """`fn` runs again on what the other request stored, and its other keys are merged."""

@@ -26,7 +26,7 @@ LOADED = {"a": 1, "cart": {"items": ["x"]}}
 
 def session_of(before=None, kind=AsyncSession):
     """A session as if `before` had been loaded, and its ledger."""
-    ledger = Ledger(before=dict(LOADED if before is None else before), fingerprint="f" * 43)
+    ledger = Ledger(before=dict(LOADED if before is None else before), key=b"memsession:" + b"f" * 43)
     return kind(ledger), ledger
 
 
