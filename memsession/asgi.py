@@ -101,14 +101,16 @@ class SessionMiddleware:
             await response.unavailable()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close the client when the application has shut down; a stopped server leaves no open connection."""
+        """Meet the nodes before the first request; leave no connection open when the application has shut down."""
 
-        async def send_and_close(message: Message) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+        async def greet_and_close(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._client.greet()
+            elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
                 await self._client.aclose()
             await send(message)
 
-        await self.app(scope, receive, send_and_close)
+        await self.app(scope, receive, greet_and_close)
 
 
 class _Response:

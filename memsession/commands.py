@@ -58,6 +58,11 @@ class Bury(NamedTuple):
 Command: TypeAlias = Get | Add | Cas | Bury
 
 
+def insists(command: Command) -> bool:
+    """Whether the command is tried even on a node that is thought to be out."""
+    return isinstance(command, Bury) or (isinstance(command, Get | Add) and command.force)
+
+
 class Hit(NamedTuple):
     """A value was there."""
 

@@ -1,16 +1,13 @@
 """What is worth telling of the life of sessions, and who is told.
 
-Everything goes to one `observe` function, by default to the logger "memsession": what happens to sessions (the
-events here) and what happens to nodes (those of `memsession.health`). Sessions appear by the first characters of
-their public fingerprint; an ID or a value never does.
+Everything goes to one `observe` function, by default to the logger "memsession": what happens to sessions and what
+happens to nodes. Sessions appear by the first characters of their public fingerprint; an ID or a value never does.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
-
-from memsession.health import NodeEvent, log_event
 
 _logger = logging.getLogger("memsession")
 
@@ -37,6 +34,7 @@ class CookieRefused(Event):
 class ChangesDropped(Event):
     """A request changed a session that another request had ended meanwhile; its changes were not kept."""
 
+    level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "session %s ended while a request was changing it: the changes were dropped"
 
 
@@ -87,6 +85,58 @@ class TombstoneMissed(Event):
     nodes: tuple[str, ...] = ()
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "session %s was ended, but some of its nodes did not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOut:
+    """The node is not asked any more, for this reason."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBack:
+    """The node, which was out, answers again."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeForgot:
+    """The node does not know its incarnation any more: it restarted or was flushed, and has lost what it held.
+
+    It may be a false alarm: memcached may also have evicted that one item.
+    """
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SameProcess:
+    """These names stand for one memcached process, so several copies of a session lie in one place."""
+
+    nodes: tuple[str, ...]
+
+
+NodeEvent: TypeAlias = NodeOut | NodeBack | NodeForgot | SameProcess
+Observer: TypeAlias = Callable[[NodeEvent], object]
+
+
+def log_event(event: NodeEvent) -> None:
+    """Tell the logger `memsession`; the text is put together only if somebody listens."""
+    match event:
+        case NodeOut(node, reason):
+            _logger.warning("memcached node %s is out: %s", node, reason)
+        case NodeBack(node):
+            _logger.info("memcached node %s is back", node)
+        case NodeForgot(node):
+            _logger.warning("memcached node %s has restarted or was flushed: it is empty", node)
+        case SameProcess(nodes):  # pragma: no branch
+            _logger.error(
+                "nodes %s are one memcached process: copies there are lost together, give each an address of its own",
+                " and ".join(nodes),
+            )
 
 
 AnyEvent: TypeAlias = Event | NodeEvent

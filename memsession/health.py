@@ -14,18 +14,16 @@ depends on how it failed:
 Nothing here waits, asks the time or draws a number by itself.
 """
 
-import logging
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+
+from memsession.events import NodeBack, NodeForgot, NodeOut, Observer, SameProcess
 
 RETRY_S = 1.0
 PROBE_FIRST_S = 0.25
 PROBE_LAST_S = 5.0
 JITTER = 0.25
-
-_logger = logging.getLogger("memsession")
 
 
 class Fault(Enum):
@@ -34,58 +32,6 @@ class Fault(Enum):
     REFUSED = "refused"
     LOST = "lost"
     SILENT = "silent"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeOut:
-    """The node is not asked any more, for this reason."""
-
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBack:
-    """The node, which was out, answers again."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeForgot:
-    """The node does not know its incarnation any more: it restarted or was flushed, and has lost what it held.
-
-    It may be a false alarm: memcached may also have evicted that one item.
-    """
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class SameProcess:
-    """These names stand for one memcached process, so several copies of a session lie in one place."""
-
-    nodes: tuple[str, ...]
-
-
-NodeEvent: TypeAlias = NodeOut | NodeBack | NodeForgot | SameProcess
-Observer: TypeAlias = Callable[[NodeEvent], object]
-
-
-def log_event(event: NodeEvent) -> None:
-    """Tell the logger `memsession`; the text is put together only if somebody listens."""
-    match event:
-        case NodeOut(node, reason):
-            _logger.warning("memcached node %s is out: %s", node, reason)
-        case NodeBack(node):
-            _logger.info("memcached node %s is back", node)
-        case NodeForgot(node):
-            _logger.warning("memcached node %s has restarted or was flushed: it is empty", node)
-        case SameProcess(nodes):  # pragma: no branch
-            _logger.error(
-                "nodes %s are one memcached process: copies there are lost together, give each an address of its own",
-                " and ".join(nodes),
-            )
 
 
 @dataclass(slots=True)

@@ -26,8 +26,9 @@ from memsession.commands import (
     Stored,
     Token,
     Unreachable,
+    insists,
 )
-from memsession.health import NodeBack, NodeOut, Observer, log_event
+from memsession.events import NodeBack, NodeOut, Observer, log_event
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 from memsession.wire import checked_key, checked_ttl
@@ -147,6 +148,9 @@ class MemoryClient:
         """Milliseconds since 1970 (UTC), by this machine's clock."""
         return time.time_ns() // 1_000_000
 
+    async def greet(self) -> None:
+        """Nothing needs to be opened."""
+
     async def aclose(self) -> None:
         """Nothing is open. The nodes keep what they hold."""
 
@@ -160,8 +164,7 @@ class MemoryClient:
         node = self.nodes[command.node]
         self._tell(command.node, node.running)
         if not node.running:
-            insists = isinstance(command, Bury) or (isinstance(command, Get) and command.force)
-            return Unreachable("the node is stopped") if insists else Skipped()
+            return Unreachable("the node is stopped") if insists(command) else Skipped()
         self.commands[type(command).__name__.lower()] += 1
         match command:
             case Get(_, key):

@@ -14,7 +14,8 @@ from memsession.aio.round import Round
 from memsession.clock import PoolClock
 from memsession.commands import Command
 from memsession.errors import SessionError
-from memsession.health import NodeEvent, Observer, log_event, recognise
+from memsession.events import NodeEvent, Observer, log_event
+from memsession.health import recognise
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 
@@ -81,6 +82,10 @@ class AsyncClient:
     def now_ms(self) -> int:
         """The pool's clock: milliseconds since 1970 (UTC)."""
         return self._clock.now_ms()
+
+    async def greet(self) -> None:
+        """Connect to all nodes, so that their clocks and their health are known before the first plan begins."""
+        await (await self._at_home()).greet()
 
     async def aclose(self) -> None:
         """Let plans of cancelled requests end, for as long as the budget of a request, and close all connections.

@@ -10,7 +10,8 @@ from memsession.aio.greeting import Greeting
 from memsession.aio.link import Link
 from memsession.aio.round import Round
 from memsession.commands import Bury, Cas, Command, Conflict
-from memsession.health import Health, Observer
+from memsession.events import Observer
+from memsession.health import Health
 from memsession.pool import Pool
 
 _CONFLICT = Conflict()
@@ -46,6 +47,10 @@ class Exchange:
     async def open(self) -> None:
         """From now on the loop's own end closes all connections, when nobody has done it before."""
         await anext(self._keeper)
+
+    async def greet(self) -> None:
+        """Connect to all nodes at once, or find out which of them are out."""
+        await asyncio.gather(*(link.greet() for link in self._links.values()))
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
         try:

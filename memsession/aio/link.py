@@ -8,12 +8,15 @@ from memsession.addresses import Node
 from memsession.aio.connection import Connection
 from memsession.aio.greeting import Greeting, TooOld, greet
 from memsession.aio.round import Round
-from memsession.commands import Bury, Cas, Command, Conflict, Get, Skipped, Unreachable
+from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
 from memsession.health import Fault, Health
 from memsession.wire import encode
 
 GRACE_S = 0.01
 """What opening a connection may take beyond its time-out: turns of a loop that was blocked to read what is there."""
+
+OUT_TIMEOUT_S = 0.05
+"""What a command waits for a node that is out to connect: for one that was wrongly thought out, that is plenty."""
 
 _CONFLICT = Conflict()
 _SKIPPED = Skipped()
@@ -57,16 +60,25 @@ class Link:
         A `Cas` never waits, for its token came over a connection that is gone.
         """
         encode(command, 0)  # What cannot be sent is an error for the one who asks, now, and not when it is sent.
-        insists = type(command) is Bury or (type(command) is Get and command.force)
         up = self._health.is_up(self._node.name)
         if type(command) is Cas:
             round_.answer(index, _CONFLICT if up else _SKIPPED)
-        elif up or insists or self._health.claim(self._node.name):
-            self._waiting.append((command, round_, index))
+        elif up or insists(command) or self._health.claim(self._node.name):
+            waiting = (command, round_, index)
+            self._waiting.append(waiting)
             self._open()
+            if not up:
+                self._loop.call_later(OUT_TIMEOUT_S, self._give_up, waiting)
         else:
             self._schedule_probe()
             round_.answer(index, _SKIPPED if self._unfit is None else Unreachable(self._unfit))
+
+    async def greet(self) -> None:
+        """Connect before anything is asked, or find out that the node is out."""
+        if self.connection is None:
+            self._open()
+        while self._opening is not None:
+            await asyncio.wait({self._opening})
 
     async def close(self, reason: str) -> None:
         """Close the connection and stop opening one. The link can be used again afterwards."""
@@ -144,6 +156,12 @@ class Link:
         self._health.failed(self._node.name, fault, reason)
         self._answer_waiting(reason)
         self._schedule_probe()
+
+    def _give_up(self, waiting: tuple[Command, Round, int]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+            _, round_, index = waiting
+            round_.answer(index, Unreachable(f"{self.address} is out: no connection within {OUT_TIMEOUT_S:g} s"))
 
     def _answer_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, []

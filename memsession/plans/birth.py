@@ -28,6 +28,7 @@ class Keyed(Protocol):
     @property
     def key(self) -> bytes:
         """The storage key."""
+        ...
 
 
 K = TypeVar("K", bound=Keyed)

@@ -8,7 +8,7 @@ import pytest
 
 from memsession.aio import AsyncClient
 from memsession.commands import Add, Bury, Cas, Get, Token
-from memsession.health import NodeBack, NodeForgot, NodeOut, SameProcess
+from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess
 from memsession.pool import Pool
 from tests.replies import KEY, line, value
 from tests.rounds import PATIENCE_S, bury, kinds, rounds, until, visit

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from memsession.events import Unanswered
-from memsession.health import NodeBack, NodeOut
+from memsession.events import NodeBack, NodeOut, Unanswered
 from tests.rounds import PATIENCE_S
 from tests.web import STORES, Memcacheds, Visitor, web_server
 

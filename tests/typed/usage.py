@@ -26,8 +26,7 @@ from memsession import (
     UpdateUnconfirmed,
 )
 from memsession.asgi import SessionMiddleware, session_of
-from memsession.events import AnyEvent, Event
-from memsession.health import NodeEvent
+from memsession.events import AnyEvent, Event, NodeEvent
 
 SECRET = "..."
 

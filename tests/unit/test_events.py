@@ -12,6 +12,10 @@ from memsession.events import (
     CookieRefused,
     Event,
     InDoubt,
+    NodeBack,
+    NodeForgot,
+    NodeOut,
+    SameProcess,
     SaveFailed,
     TombstoneMissed,
     Unanswered,
@@ -19,12 +23,11 @@ from memsession.events import (
     guarded,
     log,
 )
-from memsession.health import NodeBack, NodeForgot, NodeOut, SameProcess
 from tests.visits import SECRET, Browser, Mode, Nodes, WebServer, begun, put
 
 TOLD = [
     (CookieRefused("", conflict=True), logging.INFO),
-    (ChangesDropped("abcdefghijkl"), logging.INFO),
+    (ChangesDropped("abcdefghijkl"), logging.WARNING),
     (InDoubt("abcdefghijkl"), logging.WARNING),
     (Unreadable("abcdefghijkl"), logging.ERROR),
     (Unanswered("abcdefghijkl"), logging.ERROR),

@@ -4,16 +4,8 @@ import logging
 
 import pytest
 
-from memsession.health import (
-    Fault,
-    Health,
-    NodeBack,
-    NodeForgot,
-    NodeOut,
-    SameProcess,
-    log_event,
-    recognise,
-)
+from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess, log_event
+from memsession.health import Fault, Health, recognise
 
 
 class Setting:

@@ -3,7 +3,7 @@
 import pytest
 
 from memsession.commands import Add, Bury, Cas, Conflict, Get, Hit, Miss, NotFound, Skipped, Stored, Unreachable
-from memsession.health import NodeBack, NodeOut
+from memsession.events import NodeBack, NodeOut
 from memsession.memory import MemoryClient, MemoryNode
 from memsession.pool import Pool
 
