@@ -34,7 +34,8 @@ _COOKIE_MAX: Final = 4_096
 _AGE_MAX: Final = timedelta(days=400)
 _TRIED_MAX: Final = 16
 _REMEMBERED: Final = 4_096
-_SALT: Final = b"memsession.cookie"
+_SALT: Final = b"memsession.cookie."
+"""The cookie's name follows: a cookie of another application with the same secret is not taken for one of ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,12 @@ class CookieSigner:
 
     def __init__(self, cookie: Cookie, keys: Sequence[bytes]) -> None:
         # itsdangerous signs with the last key of its list.
-        self._signer = Signer(list(reversed(keys)), salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+        self._signer = Signer(
+            list(reversed(keys)),
+            salt=_SALT + _PREFIXED.sub("", cookie.name).encode(),
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
         # Remembers what verified, by raw value. What did not verify raises: a flood of forgeries displaces nothing.
         self._verified = lru_cache(_REMEMBERED)(self._verify)
         age = "" if cookie.max_age is None else f"; Max-Age={int(min(cookie.max_age, _AGE_MAX).total_seconds())}"

@@ -12,6 +12,9 @@ from typing import Any, Protocol, Self
 from memsession.identity import fingerprint
 from memsession.record import Changes, Plain, diff, thaw
 
+BY_BITS_MAX = 64
+"""Of one increment. A sum of them cannot grow beyond what can be stored in any session's life."""
+
 
 class Store(Protocol):
     """What an `AsyncSession` may ask of the one who loaded it."""
@@ -81,8 +84,8 @@ class SessionDict(dict[str, Any]):
             TypeError: the key holds something else than an int, or `by` is not an int.
         """
         self._ledger.accessed = True
-        if type(by) is not int:
-            raise TypeError(f"increment({key!r}, by={by!r}): by must be an int")
+        if type(by) is not int or by.bit_length() > BY_BITS_MAX:
+            raise TypeError(f"increment({key!r}, by=...): by must be an int of at most {BY_BITS_MAX} bits")
         current = dict.get(self, key, 0)
         if type(current) is not int:
             raise TypeError(f"increment({key!r}): the session holds a {type(current).__name__} there, not an int")
@@ -261,7 +264,6 @@ def _fold(ledger: Ledger) -> None:
         # Another task of the request may have counted on while the round trips were under way.
         ledger.increments[key] = ledger.increments.get(key, 0) - by
     ledger.before = before
-    ledger.increments = {key: by for key, by in ledger.increments.items() if by}
 
 
 def adopt(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain], changes: Changes) -> None:

@@ -44,6 +44,7 @@ class Commit:
     max_bytes: int
     observe: Observe
     rotate_on: frozenset[str]
+    empty_on_outage: bool
 
     def run(self, visit: Visit) -> Plan[None]:
         """Perform what the request did so far."""
@@ -53,7 +54,7 @@ class Commit:
             visit.left_s = visit.deadline - self.world.monotonic()
 
     def _run(self, visit: Visit, changes: Changes) -> Plan[None]:
-        if visit.standing is Standing.DROPPED:
+        if visit.standing is Standing.DROPPED and not self._logs_in_late(visit, changes):
             self.drop(visit, changes)
         elif self._ends(visit):
             changes = content_of(visit.session, visit.ledger)
@@ -72,16 +73,21 @@ class Commit:
             yield from self._save(visit, changes)
         settle(visit.ledger, changes)
 
+    def _logs_in_late(self, visit: Visit, changes: Changes) -> bool:
+        """Whether this is a login under an ID that a login ended: the visitor may never have got that answer."""
+        return visit.came_late and not visit.ledger.invalidated and self._moves(visit, changes)
+
     def _ends(self, visit: Visit) -> bool:
-        """Whether the request logged out: it said so, or left a session empty that was not, or may not be."""
+        """Whether the request logged out: it said so, or cleared a session that was not empty, or may not be.
+
+        Taking the last key away is an ordinary change: it may race with somebody who puts one in.
+        """
         ledger = visit.ledger
         if ledger.invalidated:
             return True
-        if dict.__len__(visit.session):
+        if not ledger.cleared or dict.__len__(visit.session):
             return False
-        if visit.found is not None:
-            return bool(ledger.before)
-        return ledger.cleared and visit.standing in (Standing.DOUBT, Standing.OUTAGE)
+        return bool(ledger.before) if visit.found is not None else visit.standing in (Standing.DOUBT, Standing.OUTAGE)
 
     def _moves(self, visit: Visit, changes: Changes) -> bool:
         """Whether what the request did asks for a new ID, as a login does."""
@@ -135,7 +141,11 @@ class Commit:
             self.world, self.new_ticket, record, visit.deadline, lambda key: self.sealed(key, record)
         )
         if not isinstance(outcome, Saved):
-            raise self.failed(visit)
+            if login or not self.empty_on_outage:
+                raise self.failed(visit)
+            visit.standing = Standing.OUTAGE
+            self.observe(ChangesUnsaved("(new)"))
+            return
         if login:
             # As by a login that found it: a slow request under the old ID must not replace the new cookie.
             yield from self._end_doubted(doubted, Dead(Reason.REGENERATED, mark(self.mark_key, ticket.id)))

@@ -6,8 +6,7 @@
 
 What happens at commit, in this order of precedence:
 
-    invalidate(), or loaded and left empty      the session is ended; the cookie is deleted
-      (in doubt or outage: clear())
+    invalidate(), or clear() and left empty     the session is ended; the cookie is deleted
     writes after invalidate()                   begin a new session
     regenerate(), cleared and filled again,     the session moves to a new ID
       or a change of a `rotate_on` key
@@ -67,6 +66,7 @@ class Lifecycle:
             max_bytes=pool.max_bytes,
             observe=observe,
             rotate_on=frozenset(rotate_on),
+            empty_on_outage=empty_on_outage,
         )
         self._midway = Midway(self._commit)
         self._known = lru_cache(REMEMBERED)(self._ticket)
@@ -114,8 +114,8 @@ class Lifecycle:
                 visit.found, visit.standing, visit.came_alive = loaded, Standing.FOUND, True
                 visit.ledger.before, visit.ledger.key = visible(record), key
             case Ended(dead):
-                ended_by_login = dead.reason is Reason.REGENERATED
-                visit.standing = Standing.DROPPED if ended_by_login else Standing.NEW
+                visit.came_late = dead.reason is Reason.REGENERATED
+                visit.standing = Standing.DROPPED if visit.came_late else Standing.NEW
             case Absent():
                 pass
             case Doubt(unreadable):

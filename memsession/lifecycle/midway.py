@@ -20,9 +20,12 @@ class Midway:
 
     def save(self, visit: Visit) -> Plan[None]:
         """Commit now, and show what is stored afterwards."""
-        if visit.standing is Standing.OUTAGE and changes_of(visit.session, visit.ledger):
+        changes = changes_of(visit.session, visit.ledger)
+        if visit.standing is Standing.OUTAGE and changes:
             raise self.commit.failed(visit)
         yield from self.commit.run(visit)
+        if visit.standing is Standing.OUTAGE and changes:
+            raise self.commit.failed(visit)
         self._show(visit)
 
     def _show(self, visit: Visit) -> None:

@@ -53,7 +53,8 @@ DELETE = Delete()
 class Visit:
     """A request's dealings with its session. `session` is what the application sees.
 
-    `came_with_cookie`: the request named a session; `came_alive`: that session was found, or not ruled out.
+    `came_with_cookie`: the request named a session; `came_alive`: that session was found, or not ruled out;
+    `came_late`: it had been ended by a login already.
     `stale`: the tokens in `found` are used up, so the next write has to load again.
     `owed`: keys whose increments were counted by this process, and not acknowledged by any node.
     `answered`: the head of the response has left, so that no cookie can be set any more.
@@ -70,6 +71,7 @@ class Visit:
     standing: Standing = Standing.NEW
     came_with_cookie: bool = False
     came_alive: bool = False
+    came_late: bool = False
     stale: bool = False
     answered: bool = False
     owed: frozenset[str] = frozenset()

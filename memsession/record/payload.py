@@ -13,10 +13,14 @@ import math
 from typing import Any, NoReturn
 
 from memsession.record.state import Dead, Entry, Live, Reason, Record, SubCount
-from memsession.record.values import Plain, thaw
+from memsession.record.values import DEPTH_MAX, Plain, thaw
 
 _COUNTER_MAX = 2**63 - 1
 """Bound of everything that only ever grows by one; far beyond use, and the same in every language."""
+
+
+_DEPTH_MAX = 3 * DEPTH_MAX + 4
+"""A type's tag adds two levels to that of its value; the record itself has three."""
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -62,7 +66,7 @@ def decode(payload: bytes) -> Record | None:
     try:
         text = payload.decode("utf-8", "surrogatepass")
         fields, end = _decode_json(text)
-        if end == len(text) and type(fields) is list:
+        if end == len(text) and type(fields) is list and not _too_deep(text, fields):
             if fields[0] == "L":
                 return _live_in(*fields[1:], may_have_types=b'"!"' in payload)
             if fields[0] == "D":
@@ -70,6 +74,17 @@ def decode(payload: bytes) -> Record | None:
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, OSError, RecursionError):
         pass
     return None
+
+
+def _too_deep(text: str, fields: Any) -> bool:
+    """Whether values are nested deeper than anything that was ever stored; most texts are too short to be."""
+    if text.count("[") + text.count("{") <= _DEPTH_MAX:
+        return False
+    level = [fields]
+    for _ in range(_DEPTH_MAX):
+        level = [item for one in level for item in (one.values() if type(one) is dict else one)]
+        level = [item for item in level if type(item) in (dict, list)]
+    return bool(level)
 
 
 def _live_in(

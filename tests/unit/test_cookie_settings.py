@@ -14,7 +14,7 @@ from memsession.identity import SessionId
 KEY = b"k" * 32
 ID = SessionId("0aeojUcVX0kE3pYq-1Zt5fWm_9RsLbHd7nGiQw8ziKg")
 SIGNER = CookieSigner(Cookie(), (KEY,))
-DERIVED = hmac.digest(KEY, b"memsession.cookie", "sha256")
+DERIVED = hmac.digest(KEY, b"memsession.cookie.session", "sha256")
 SIGNATURE = urlsafe_b64encode(hmac.digest(DERIVED, ID.text.encode(), "sha256")).rstrip(b"=")
 VALUE = ID.text.encode() + b"." + SIGNATURE
 

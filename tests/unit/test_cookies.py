@@ -22,7 +22,7 @@ NOTHING, BAD, CONFLICT = Found(), Found(bad=True), Found(conflict=True)
 NAMES = {True: b"__Host-session", False: b"session"}
 
 
-def signed(id_: SessionId = ID, key: bytes = KEY, salt: bytes = b"memsession.cookie") -> bytes:
+def signed(id_: SessionId = ID, key: bytes = KEY, salt: bytes = b"memsession.cookie.session") -> bytes:
     """Return the cookie value by a computation of its own: HMAC-SHA-256 with a key derived for the purpose."""
     derived = hmac.digest(key, salt, "sha256")
     signature = hmac.digest(derived, id_.text.encode(), "sha256")
@@ -30,6 +30,15 @@ def signed(id_: SessionId = ID, key: bytes = KEY, salt: bytes = b"memsession.coo
 
 
 VALUE = signed()
+
+
+def test_a_cookie_of_another_name_is_not_one_of_ours():
+    """Two applications that share secret and pool, but not the cookie's name, do not take each other's visitors."""
+    shop = CookieSigner(Cookie(name="shop"), [KEY])
+    value = shop.issue(ID, https=True).partition(b"=")[2].partition(b";")[0]
+
+    assert shop.find(b"__Host-shop=" + value, https=True).id == ID
+    assert CookieSigner(Cookie(name="admin"), [KEY]).find(b"__Host-admin=" + value, https=True) == Found(bad=True)
 
 
 def test_the_value_is_signed_by_the_first_secret() -> None:
@@ -56,9 +65,9 @@ def test_other_purposes_and_settings_of_itsdangerous_are_refused() -> None:
     for value in (
         signed(salt=b"cookie-session"),
         itsdangerous.Signer(KEY).sign(text),
-        itsdangerous.Signer(KEY, salt=b"memsession.cookie").sign(text),
-        itsdangerous.Signer(KEY, salt=b"memsession.cookie", digest_method=hashlib.sha256).sign(text),
-        itsdangerous.TimestampSigner(KEY, salt=b"memsession.cookie", key_derivation="hmac").sign(text),
+        itsdangerous.Signer(KEY, salt=b"memsession.cookie.session").sign(text),
+        itsdangerous.Signer(KEY, salt=b"memsession.cookie.session", digest_method=hashlib.sha256).sign(text),
+        itsdangerous.TimestampSigner(KEY, salt=b"memsession.cookie.session", key_derivation="hmac").sign(text),
     ):
         assert SIGNER.find(b"session=" + value, https=False) == BAD
 

@@ -147,9 +147,6 @@ class TestEnds:
     ENDS = (
         lambda session: session.invalidate(),
         lambda session: session.clear(),
-        lambda session: session.pop("cart"),
-        lambda session: session.popitem(),
-        lambda session: session.__delitem__("cart"),
         lambda session: (session.update(more=1), session.clear()),
         lambda session: (session.regenerate(), session.clear()),
         lambda session: (session.clear(), session.regenerate()),
@@ -158,7 +155,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("end", ENDS)
     def test_left_empty_it_ends(self, nodes, server, browser, end):
-        """Invalidated, cleared, or emptied key by key: a tombstone at every home, and the cookie is deleted."""
+        """Invalidated, or cleared: a tombstone at every home, and the cookie is deleted."""
         key = begun(server, browser)
         thief = browser.copy()
         request = server.visit(browser, end)
@@ -167,6 +164,37 @@ class TestEnds:
         assert records(server, key) == [Dead(Reason.INVALIDATED)] * 2
         assert browser.cookies == {}
         assert seen_by(server, thief) == {}
+
+    @pytest.mark.parametrize(
+        "take",
+        [
+            lambda session: session.pop("flash"),
+            lambda session: session.popitem(),
+            lambda session: session.__delitem__("flash"),
+        ],
+    )
+    def test_taking_the_last_key_away_ends_nothing(self, nodes, server, browser, take):
+        """It is an ordinary change, for a parallel request may put something in; and that is kept."""
+        begun(server, browser, flash="hello")
+        slow = server.arrive(browser)
+        server.visit(browser, put(cart=[1]))
+        nodes.sent()
+        take(slow.session)
+        slow.leave()
+
+        assert (slow.cookie, server.told()) == ("kept", [])
+        assert seen_by(server, browser) == {"cart": [1]}
+
+    def test_taking_the_last_key_away_does_not_undo_a_login(self, server, browser):
+        """A slow page that only takes its message away sends no deletion: the cookie is the login's by now."""
+        begun(server, browser, flash="hello")
+        slow = server.arrive(browser.copy())
+        server.visit(browser, put(user_id=7))
+        slow.session.pop("flash")
+        slow.leave()
+
+        assert (slow.cookie, server.told()) == ("kept", ["ChangesDropped"])
+        assert seen_by(server, browser) == {"flash": "hello", "user_id": 7}
 
     def test_writes_after_invalidate_begin_a_new_session(self, nodes, server, browser):
         """A farewell message: the new session holds it, and nothing of the old one."""

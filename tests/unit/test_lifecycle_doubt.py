@@ -62,19 +62,33 @@ class TestEndedByLogin:
         [
             put(a=1),
             lambda session: session.increment("n"),
-            put(user_id=2),
-            lambda session: (session.regenerate(), session.update(a=1)),
             lambda session: session.invalidate(),
             lambda session: (session.invalidate(), session.update(a=1)),
-            lambda session: (session.clear(), session.update(a=1)),
         ],
-        ids=["put", "increment", "login", "regenerate", "logout", "farewell", "refill"],
+        ids=["put", "increment", "logout", "farewell"],
     )
     def test_whatever_it_does_is_dropped_and_told(self, nodes, server, browser, old, act):
         """No cookie, nothing is written, and the session of the login stays as it is."""
         request = server.visit(old, act)
 
         assert (request.cookie, nodes.sent(), server.told()) == ("kept", ["Get+Get"], ["ChangesDropped"])
+        assert seen_by(server, browser) == {"cart": [1], "user_id": 1}
+
+    @pytest.mark.parametrize(
+        "act",
+        [
+            put(user_id=2),
+            lambda session: (session.regenerate(), session.update(user_id=2)),
+            lambda session: (session.clear(), session.update(user_id=2)),
+        ],
+        ids=["login", "regenerate", "refill"],
+    )
+    def test_a_login_begins_a_new_session(self, server, browser, old, act):
+        """The answer to the first login may never have reached the visitor, who must be able to log in again."""
+        request = server.visit(old, act)
+
+        assert (request.cookie, server.told()) == ("issued", [])
+        assert seen_by(server, old) == {"user_id": 2}
         assert seen_by(server, browser) == {"cart": [1], "user_id": 1}
 
     @pytest.mark.parametrize("act", [lambda session: session.clear(), lambda session: session.regenerate()])
@@ -467,13 +481,25 @@ class TestOutage:
         assert request.cookie == "deleted"
         assert records(lenient, key).count(Dead(Reason.INVALIDATED)) == 2
 
-    def test_a_new_session_needs_a_node(self, nodes, lenient, browser, mode):
-        """A visitor without a session: what they write cannot be stored, so it is an error in either mode."""
+    @pytest.mark.parametrize("act", [put(user_id=1), lambda session: (session.regenerate(), session.update(a=1))])
+    def test_a_login_needs_a_node(self, nodes, lenient, browser, mode, act):
+        """A visitor without a session: a login must not seem to succeed, so it is an error in either mode."""
         nodes.set(mode)
         with pytest.raises(PoolUnavailable):
-            lenient.visit(browser, put(a=1))
+            lenient.visit(browser, act)
 
         assert lenient.told() == ["SaveFailed"]
+
+    def test_what_a_new_visitor_writes_is_lost_if_that_was_chosen(self, nodes, lenient, browser, mode):
+        """With on_outage="empty": no error, no cookie, and it is told. An explicit save() is an error."""
+        nodes.set(mode)
+        request = lenient.visit(browser, put(a=1))
+
+        assert (request.cookie, lenient.told()) == ("kept", ["ChangesUnsaved"])
+        request = lenient.arrive(browser)
+        request.session["a"] = 1
+        with pytest.raises(PoolUnavailable):
+            request.save()
 
     def test_a_save_that_nobody_acknowledges_fails(self, nodes, server, browser, mode):
         """The nodes went between load and save."""

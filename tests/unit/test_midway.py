@@ -164,6 +164,39 @@ class TestSave:
         server.visit(browser, lambda session: session.increment("n"))
         assert seen_by(server, browser) == {"cart": [1], "n": 2}
 
+    def test_an_unconfirmed_increment_is_sent_until_it_is_confirmed(self, nodes, server, browser):
+        """And not once more: the commit after a save that went through has nothing to do."""
+        begun(server, browser)
+        request = server.arrive(browser)
+        request.session.increment("n")
+        nodes.set(Mode.SILENT)
+        with pytest.raises(PoolUnavailable):
+            request.save()
+        nodes.set(Mode.UP)
+        request.save()
+        nodes.sent()
+        request.leave()
+
+        assert nodes.sent() == []
+        assert seen_by(server, browser) == {"cart": [1], "n": 1}
+
+    def test_an_unconfirmed_increment_ends_with_its_session(self, nodes, server, browser):
+        """Logged out, and something new written: nothing of the old counter is in the new session."""
+        begun(server, browser)
+        request = server.arrive(browser)
+        request.session.increment("n")
+        nodes.set(Mode.SILENT)
+        with pytest.raises(PoolUnavailable):
+            request.save()
+        nodes.set(Mode.UP)
+        request.session.invalidate()
+        request.session["a"] = 1
+        request.save()
+        request.session["b"] = 1
+        request.leave()
+
+        assert seen_by(server, browser) == {"a": 1, "b": 1}
+
     def test_an_unconfirmed_increment_of_a_failed_move_counts_once(self, nodes, server, browser):
         """The new ID could not be stored; the second try moves everything, counted once."""
         begun(server, browser)
