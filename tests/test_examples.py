@@ -8,6 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from memsession.asgi import SessionMiddleware
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -44,15 +49,48 @@ def test_every_example_is_printed():
     assert {path.name for path in EXAMPLES} == {Path(above.split()[2]).name for _, above, _ in BLOCKS}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-async def test_examples_run(path, monkeypatch):
-    """An example runs as it stands; if it is an application, it answers."""
+@pytest.fixture
+def run(monkeypatch):
+    """Runs an example as it stands; its names."""
     monkeypatch.setenv("SECRET_KEY", secrets.token_urlsafe(32))
-    monkeypatch.delenv("MEMSESSION_POOL", raising=False)
+    monkeypatch.setenv("MEMSESSION_POOL", "memory://")
+    return lambda name: runpy.run_path(str(PROJECT / "docs" / "examples" / name))
 
-    names = runpy.run_path(str(path))
 
-    if "app" in names:
-        transport = httpx.ASGITransport(names["app"])
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            assert (await client.get("/")).status_code < 500
+def browser(app):
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(path, run):
+    """An example runs as it stands, without a complaint."""
+    assert run(path.name)
+
+
+async def test_the_starlette_example_counts(run):
+    """Each visit is counted."""
+    async with browser(run("starlette_app.py")["app"]) as client:
+        assert [(await client.get("/")).text for _ in range(3)] == ["Visit 1", "Visit 2", "Visit 3"]
+
+
+async def test_the_fastapi_example_remembers_until_logout(run):
+    """Login renews the ID and keeps the cart; nested changes are saved; logout ends it."""
+    async with browser(run("fastapi_app.py")["app"]) as client:
+        await client.post("/cart/shoes")
+        before = client.cookies["session"]
+        assert (await client.post("/login/7")).json() == {"logins": 1}
+        assert client.cookies["session"] != before
+        assert (await client.post("/cart/hat")).json() == {"items": ["shoes", "hat"]}
+        assert (await client.post("/logout")).json() == {"bye": True}
+        assert "session" not in client.cookies
+        assert (await client.post("/cart/hat")).json() == {"items": ["hat"]}
+
+
+async def test_the_example_of_modify_raises_the_bid(run):
+    """From its default, by 10 each time."""
+    app = Starlette(
+        routes=[Route("/", run("atomic.py")["bid"])],
+        middleware=[Middleware(SessionMiddleware, secret_key=secrets.token_urlsafe(32), pool="memory://")],
+    )
+    async with browser(app) as client:
+        assert [(await client.get("/")).json()["bid"] for _ in range(3)] == [110, 120, 130]

@@ -9,7 +9,7 @@ app = FastAPI()
 app.add_middleware(
     SessionMiddleware,
     secret_key=os.environ["SECRET_KEY"],
-    pool=Pool(os.environ.get("MEMSESSION_POOL", "memory://")),
+    pool=Pool(os.environ["MEMSESSION_POOL"]),
 )
 
 

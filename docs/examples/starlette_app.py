@@ -15,7 +15,7 @@ async def home(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"Visit {visits}")
 
 
-pool = Pool(os.environ.get("MEMSESSION_POOL", "memory://"))
+pool = Pool(os.environ["MEMSESSION_POOL"])
 app = Starlette(
     routes=[Route("/", home)],
     middleware=[Middleware(SessionMiddleware, secret_key=os.environ["SECRET_KEY"], pool=pool)],
