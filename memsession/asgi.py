@@ -34,11 +34,12 @@ class SessionMiddleware:
     """Gives every request `request.session` (`scope["session"]`), kept on several memcached nodes.
 
     `secret_key`: at least 32 random bytes, the same on every web server, or a list of keys: the first signs, all
-    verify (docs/security.md tells how to change it without logging anybody out). `pool`: the memcached servers; without it sessions live in
-    this process, for development. `rotate_on`: keys whose change renews the session's ID. `on_outage`: when none
-    of a session's nodes answers, `"error"` answers 503, `"empty"` shows an empty session that is not saved; the
-    cookie is kept either way. `vary`: send `Vary: Cookie` only with responses that depend on the session, or always.
-    `observe` is called with every event (see `memsession.events`); by default they go to the logger "memsession".
+    verify (docs/security.md tells how to change it without logging anybody out). `pool`: the memcached servers;
+    without it sessions live in this process, for development. `rotate_on`: keys whose change renews the session's
+    ID. `on_outage`: when none of a session's nodes answers, `"error"` answers 503, `"empty"` shows an empty session
+    that is not saved; the cookie is kept either way. `vary`: send `Vary: Cookie` only with responses that depend on
+    the session, or always. `observe` is called with every event (see `memsession.events`); by default they go to the
+    logger "memsession".
 
     Raises:
         ConfigurationError: a setting is missing, out of range, or contradicts another one.

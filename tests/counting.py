@@ -1,6 +1,7 @@
 """What crosses the wire: a TCP proxy before a memcached that counts its commands."""
 
 import asyncio
+import contextlib
 from collections import Counter
 
 
@@ -33,20 +34,21 @@ class CountingProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.add(task := asyncio.current_task())
         task.add_done_callback(self._tasks.discard)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._connect(reader, writer)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         there = asyncio.ensure_future(self._count(reader, far_writer))
         back = asyncio.ensure_future(_hand_on(far_reader, writer))
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            pass
         finally:
+            for end in (writer, far_writer):
+                end.transport.abort()
             there.cancel()
             back.cancel()
             await asyncio.wait({there, back})
-            for end in (writer, far_writer):
-                end.close()
-                await asyncio.gather(end.wait_closed(), return_exceptions=True)
 
     async def _count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():

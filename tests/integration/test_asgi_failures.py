@@ -395,6 +395,29 @@ class TestRaces:
             assert after == [{}] * 4
 
 
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_a_web_server_starts_without_its_nodes(house, how):
+    """Dead or hung: start-up goes through, pages without a session are served, and shutdown goes through."""
+    for node in house.store.nodes.values():
+        getattr(node, how)()
+    words = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    statuses, told = [], []
+
+    async def receive():
+        word = next(words)
+        if word["type"] == "lifespan.shutdown":
+            statuses.append((await house.visitor().get("/noaccess")).status)
+        return word
+
+    async def send(message):
+        told.append(message["type"])
+
+    async with asyncio.timeout(PATIENCE_S):
+        await house.servers[0]({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+    assert (told, statuses) == (["lifespan.startup.complete", "lifespan.shutdown.complete"], [200])
+
+
 async def test_the_session_is_there_when_the_nodes_are(house):
     """Nodes that hang, all of them: an outage, nothing is lost, and the cookie is still good when they go on."""
     visitor = house.visitor()

@@ -482,27 +482,37 @@ class TestLifespan:
 
         await until(lambda: node.stats()["curr_connections"] == "1")
 
-    @pytest.mark.parametrize("last", ["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
-    async def test_the_client_is_closed_before_the_last_word(self, last):
-        """After it the server may end the loop at once."""
-        order = []
+    @pytest.mark.parametrize(
+        ("words", "order"),
+        [
+            (["startup.complete", "shutdown.complete"], ["met", "startup.complete", "closed", "shutdown.complete"]),
+            (["startup.complete", "shutdown.failed"], ["met", "startup.complete", "closed", "shutdown.failed"]),
+            (["startup.failed"], ["startup.failed"]),
+        ],
+    )
+    async def test_the_nodes_are_met_first_and_left_last(self, words, order):
+        """Before the server takes requests, and before it may end the loop."""
+        seen = []
 
         class Client(MemoryClient):
+            async def greet(self) -> None:
+                seen.append("met")
+
             async def aclose(self) -> None:
-                order.append("closed")
+                seen.append("closed")
 
         async def app(scope, receive, send):
-            await send({"type": "lifespan.startup.complete"})
-            await send({"type": last})
+            for word in words:
+                await send({"type": f"lifespan.{word}"})
 
         async def send(message):
-            order.append(message["type"])
+            seen.append(message["type"].removeprefix("lifespan."))
 
         middleware = SessionMiddleware(app, secret_key=SECRET, pool=POOL)
         middleware._client = Client(POOL)
         await middleware({"type": "lifespan"}, None, send)
 
-        assert order == ["lifespan.startup.complete", "closed", last]
+        assert seen == order
 
     async def test_other_kinds_of_scopes_pass_through(self):
         """Whatever ASGI may bring."""

@@ -121,7 +121,12 @@ async def test_a_new_id_costs_three_rounds(wire, visitor, path):
     assert await wire.cost(visitor, path) == ({"get": COPIES, "add": COPIES, "cas": COPIES}, 3)
 
 
-@pytest.mark.parametrize("path", ["/logout", "/clear", "/del?k=1"])
+async def test_taking_the_last_key_is_a_change_as_any_other(wire, visitor):
+    """Only invalidate() and clear() end a session."""
+    assert await wire.cost(visitor, "/del?k=1") == ({"get": COPIES, "cas": COPIES}, 2)
+
+
+@pytest.mark.parametrize("path", ["/logout", "/clear"])
 async def test_a_logout_costs_two_rounds(wire, visitor, path):
     """Read, and a tombstone at every home."""
     assert await wire.cost(visitor, path) == ({"get": COPIES, "bury": COPIES}, 2)
