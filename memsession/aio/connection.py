@@ -1,7 +1,7 @@
 """One connection to one node, shared by all requests of an event loop.
 
 What a connection costs is paid per turn of the event loop, not per command: commands of all requests are gathered
-and leave in one write at the end of the turn; whatever has arrived is parsed in one pass; and one timer, which looks
+and leave in one write at the end of the next turn; whatever has arrived is parsed in one pass; and one timer, which looks
 at the oldest command only, watches all of them. There is no task, no lock and no stream reader.
 
 A connection ends at the first sign of trouble, with everything in flight unanswered. So one whose reply was not
@@ -76,12 +76,13 @@ class Connection(asyncio.BufferedProtocol):
         self._gone = False
 
     def send(self, request: Request, round_: Round, index: int) -> None:
-        """Send at the end of this turn of the event loop; the reply goes to `round_`. Not for a closed connection."""
+        """Send at the end of the next turn of the event loop; the reply goes to `round_`. Not for a closed one."""
         self._opaque = opaque = self._opaque + 1
         part = encode(request, opaque)
         batch = self._batch
         if not batch.parts:
-            self._loop.call_soon(self._flush)
+            # Not at the end of this turn but of the next: what the sockets have brought by then leaves with it.
+            self._loop.call_soon(self._loop.call_soon, self._flush)
         batch.parts.append(part)
         self._parser.expect(request, opaque, (round_, index, batch))
 
