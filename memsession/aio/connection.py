@@ -1,8 +1,8 @@
 """One connection to one node, shared by all requests of an event loop.
 
 What a connection costs is paid per turn of the event loop, not per command: commands of all requests are gathered
-and leave in one write at the end of the next turn; whatever has arrived is parsed in one pass; and one timer, which looks
-at the oldest command only, watches all of them. There is no task, no lock and no stream reader.
+and leave in one write at the end of the next turn; whatever has arrived is parsed in one pass; and one timer, which
+looks at the oldest command only, watches all of them. There is no task, no lock and no stream reader.
 
 A connection ends at the first sign of trouble, with everything in flight unanswered. So one whose reply was not
 read is never used again. A request that is cancelled leaves its commands here: their replies are read, checked and
