@@ -26,6 +26,11 @@ DEMO = [sys.executable, "-m", "example_app.demo"]
 PATIENCE_S = 60
 
 
+def _hear_hangups() -> None:
+    """As from a terminal, also when these tests themselves were started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Running:
     """A demo in the background, without a terminal; what it printed up to its last instruction is in `said`."""
 
@@ -33,7 +38,12 @@ class Running:
         # As a shell starts something in the background: with Ctrl-C switched off for it.
         command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *DEMO]
         self.process = subprocess.Popen(
-            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_hear_hangups,
         )
         # Whatever goes wrong, nobody waits for ever for its next line.
         self._alarm = threading.Timer(PATIENCE_S, self.process.kill)
