@@ -43,7 +43,7 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            preexec_fn=_hear_hangups,
+            preexec_fn=_hear_hangups,  # noqa: PLW1509 - no thread of ours runs yet
         )
         # Whatever goes wrong, nobody waits for ever for its next line.
         self._alarm = threading.Timer(PATIENCE_S, self.process.kill)
