@@ -1,6 +1,7 @@
 """Records as bytes: exact there and back, and nothing that is no record is taken for one."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -194,3 +195,16 @@ def test_a_deadline_in_the_past_or_far_future_is_a_record():
     """Whether its time is over is judged elsewhere."""
     assert decode(live(numbers=f"1,1,3,{2**63 - 1}")) is not None
     assert decode(live(numbers="1,253402300799000,3,4")) is not None
+
+
+@pytest.mark.parametrize(("depth", "readable"), [(32, True), (150, False), (900, False)])
+def test_depth_is_judged_by_its_own_limit(depth, readable):
+    """Not by the interpreter's, which an application may have raised."""
+    nested = "[" * depth + "]" * depth
+    payload = f'["L",1,2,3,1,"",{{"a":[1,"w",{nested}]}},{{}}]'.encode()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        assert (decode(payload) is not None) is readable
+    finally:
+        sys.setrecursionlimit(limit)

@@ -574,3 +574,14 @@ def test_adopt_counts_on_a_float():
 
     assert session == {"n": 3.5}
     assert changes_of(session, ledger) == Changes(increments={"n": 1})
+
+
+@pytest.mark.parametrize("by", [2**64, -(2**64), 10**5000], ids=["over", "under", "huge"])
+def test_an_increment_has_a_bound(by):
+    """An amount that could not be written as text is refused where it is given, and nothing is counted."""
+    ledger = Ledger()
+    session = AsyncSession(ledger)
+    with pytest.raises(TypeError, match="at most 64 bits"):
+        session.increment("n", by)
+
+    assert (dict(session), ledger.increments) == ({}, {})
