@@ -8,6 +8,9 @@
     memory://?nodes=3&copies=2                        nodes inside this process, for development
 
 A node's name is its identity: placement hashes the name, so a renamed node is a new, empty one.
+
+Texts that are refused may hold a password, in the form that URLs of other stores have. Nothing of a text with an @
+that cannot be read is shown, nor what follows a question mark.
 """
 
 import re
@@ -65,18 +68,36 @@ def parse_addresses(texts: str | Sequence[str]) -> Addresses:
     """Return everything that `texts` say: the nodes, and what a URL adds to them.
 
     Raises:
-        ConfigurationError: a text cannot be read, two nodes are the same, or there is none.
+        ConfigurationError: a text cannot be read, two nodes are the same, or there is none. It shows no password.
     """
     given = [texts] if isinstance(texts, str) else list(texts)
     for text in given:
         if not isinstance(text, str):
-            raise ConfigurationError(f'a node is given as a str, not as {text!r}: Pool("10.0.0.94", "10.0.0.95")')
-    given = [text.strip() for text in given]
+            raise ConfigurationError(
+                f'a node is given as a str, not as a {type(text).__name__}: Pool("10.0.0.94", "10.0.0.95")'
+            )
+    try:
+        return _read([text.strip() for text in given])
+    except ConfigurationError:
+        at = [text for text in given if "@" in text]
+        if not at:
+            raise
+        scheme = re.match(r"\s*[A-Za-z]{1,20}://", at[0])
+        # From None: the other exception carries what may be a password.
+        raise ConfigurationError(
+            f'the nodes cannot be read: "{scheme[0].strip() if scheme else ""}...@..." is not shown in full, for '
+            f"what precedes an @ may be a password; there is no user and no password here, write host:port"
+        ) from None
+
+
+def _read(given: list[str]) -> Addresses:
     for text in given:
         scheme = text.partition("://")[0].lower()
         if scheme in ("memcached", "memory"):
             if len(given) > 1:
-                raise ConfigurationError(f'"{text}" names a whole pool: give it alone, or list the nodes in it')
+                raise ConfigurationError(
+                    f'"{_shown(text)}" names a whole pool: give it alone, or list the nodes in it'
+                )
             return _memory(text) if scheme == "memory" else _url(text)
     return Addresses(_distinct(tuple(_node(entry) for text in given for entry in text.split(","))))
 
@@ -94,7 +115,7 @@ def _memory(text: str) -> Addresses:
     rest, _, query = text[len("memory://") :].partition("?")
     if rest not in ("", "/"):
         raise ConfigurationError(
-            f'"{text}": in-process nodes have no addresses; write memory:// or memory://?nodes=3'
+            f'"{_shown(text)}": in-process nodes have no addresses; write memory:// or memory://?nodes=3'
         )
     options = _options(query, text, known={"nodes", "copies"})
     count = _number(options, "nodes", text, NODES_MAX) or _MEMORY_NODES
@@ -126,8 +147,8 @@ def _node(entry: str) -> Node:
         raise ConfigurationError(
             'no nodes, or an empty entry between commas: write "10.0.0.94:11211,10.0.0.95:11211"'
         )
-    name, address = None, entry
-    if named := _NAMED.fullmatch(entry):
+    name, address, entry = None, entry, _shown(entry)
+    if named := _NAMED.fullmatch(address):
         name, address = named[1].strip(), named[2].strip()
         if not _NAME.fullmatch(name):
             raise ConfigurationError(f'"{entry}": a node\'s name has 1 to 100 letters, digits or . _ : - characters')
@@ -221,9 +242,9 @@ def _options(query: str, text: str, *, known: set[str], ignored: frozenset[str] 
         if name not in known:
             close = get_close_matches(name, sorted(known), n=1)
             hint = f'did you mean "{close[0]}"?' if close else f"there is: {', '.join(sorted(known))}"
-            raise ConfigurationError(f'"{text}": unknown option "{name}"; {hint}')
+            raise ConfigurationError(f'"{_shown(text)}": unknown option "{name}"; {hint}')
         if name in options:
-            raise ConfigurationError(f'"{text}": option "{name}" is given twice: leave one out')
+            raise ConfigurationError(f'"{_shown(text)}": option "{name}" is given twice: leave one out')
         options[name] = value
     return options
 
@@ -233,5 +254,11 @@ def _number(options: dict[str, str], name: str, text: str, highest: int) -> int 
         return None
     value = options[name]
     if not re.fullmatch(r"[0-9]{1,6}", value) or not 1 <= int(value) <= highest:
-        raise ConfigurationError(f'"{text}": {name} "{value}" must be a number from 1 to {highest:,}')
+        raise ConfigurationError(f'"{_shown(text)}": {name} "{value}" must be a number from 1 to {highest:,}')
     return int(value)
+
+
+def _shown(text: str) -> str:
+    """`text` without its options: one that is unknown here may be a password."""
+    address, mark, _ = text.partition("?")
+    return address + ("?..." if mark else "")

@@ -15,6 +15,8 @@ from memsession.placement import Placement
 _PREFIX: Final = re.compile(r"[!-~]{1,100}")
 _BYTES_MIN: Final = 1_000
 _BYTES_MAX: Final = 1_000_000
+# A socket's time-out in C overflows at some point; no request is waited for that long.
+_WAIT_MAX: Final = timedelta(hours=1)
 _COPIES_DEFAULT: Final = 2
 _REMEMBERED: Final = 4_096
 
@@ -30,7 +32,8 @@ class Pool:
     `copies`: nodes that hold each session; 2, or 1 if there is one node, unless given.
     `prefix`: begins every key, 1 to 100 visible ASCII characters.
     `max_bytes`: the most that one session may take in memcached, 1,000 to 1,000,000.
-    `timeout`: the longest wait for one node; `budget`: the longest that a request spends on the store in all.
+    `timeout`: the longest wait for one node; `budget`: the longest that a request spends on the store in all. Both
+    above zero, and an hour at most.
     `previous`: the pool as it was before nodes or copies changed. Sessions are then found and written in both,
     until it is taken away.
 
@@ -133,9 +136,10 @@ def _check_sizes(prefix: object, max_bytes: object) -> None:
 
 def _check_times(timeout: object, budget: object) -> None:
     for name, limit in (("timeout", timeout), ("budget", budget)):
-        if not isinstance(limit, timedelta) or limit <= timedelta():
+        if not isinstance(limit, timedelta) or not timedelta() < limit <= _WAIT_MAX:
             raise ConfigurationError(
-                f"Pool({name}={limit!r}): use a timedelta above zero, for instance timedelta(milliseconds=250)"
+                f"Pool({name}={limit!r}): use a timedelta above zero and of an hour at most, for instance "
+                f"timedelta(milliseconds=250)"
             )
     if timeout > budget:  # type: ignore[operator]
         raise ConfigurationError(
@@ -145,7 +149,9 @@ def _check_times(timeout: object, budget: object) -> None:
 
 def _joined(pool: Pool, previous: object) -> tuple[Node, ...]:
     if not isinstance(previous, Pool):
-        raise ConfigurationError(f"Pool(previous={previous!r}): give the former Pool(...)")
+        raise ConfigurationError(
+            f"Pool(previous=...) is a {type(previous).__name__}: give the former pool as previous=Pool(...)"
+        )
     if (pool.prefix, pool.in_process) != (previous.prefix, previous.in_process):
         raise ConfigurationError(
             "Pool(previous=...): both pools must have the same prefix, and both or neither be memory://"

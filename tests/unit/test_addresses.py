@@ -146,6 +146,10 @@ BAD = [
     ("memory://?nodes=0", 'nodes "0"'),
     ("memory://?node=3", 'did you mean "nodes"'),
     ("PERSISTENT=x ip1:11211", '"x ip1" is no host'),
+    (
+        "memcached://user:pass@host",
+        r'"memcached://...@..." is not shown.*no user and no password here, write host:port',
+    ),
 ]
 
 
@@ -154,6 +158,55 @@ def test_what_cannot_be_read_is_named(text: str, message: str) -> None:
     """The error shows the bad text and says what to write instead."""
     with pytest.raises(ConfigurationError, match=message):
         parse_nodes(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "memcached://user:hush@host",
+        "memcached://user:hu,hush@host:11211?copies=1",
+        "MEMCACHED://:hush@a,b",
+        " memcached://user:hush@",
+        "user:hush@host",
+        "a=user:hush@host",
+        "hush=user@host",
+        "redis://:hush@host:6379/0",
+        "tcp://user:hush@host?weight=2",
+        "unix://user:hush@/run/mc.sock",
+        "memory://user:hush@a",
+        "a:11211:hush@host",
+        "a,b,user:hush@c",
+        "memcached://a,b?copies=1&password=hush",
+        "memcached://a/b?password=hush",
+        "tcp://a?auth=hush",
+        "my node=tcp://a?weight=1&auth=hush",
+        "tcp://a:0?persistent=hush",
+        "memory://a?password=hush",
+    ],
+)
+def test_no_message_shows_a_password(text: str) -> None:
+    """Other stores have a user and a password in their URLs; who writes one here does not find it in a log."""
+    for texts in ([text], ["c", text], [text, "memcached://c"]):
+        with pytest.raises(ConfigurationError) as refused:
+            parse_nodes(texts)
+
+        assert "hush" not in str(refused.value)
+        assert refused.value.__cause__ is None
+        assert refused.value.__suppress_context__ or "hush" not in str(refused.value.__context__)
+
+
+@pytest.mark.parametrize("text", [b"memcached://user:hush@host", ["user:hush@host"], {"password": "hush"}])
+def test_no_message_shows_what_is_no_text(text: object) -> None:
+    """Only its type is told."""
+    with pytest.raises(ConfigurationError, match=r"given as a str, not as a (bytes|list|dict)") as refused:
+        parse_nodes([text])  # type: ignore[list-item]
+
+    assert "hush" not in str(refused.value)
+
+
+def test_an_at_sign_in_a_socket_path_is_none() -> None:
+    """systemd names sockets with one."""
+    assert parse_nodes("/run/memcached@1.sock,b=/run/memcached@2.sock")[1] == Node("b", "/run/memcached@2.sock", 0)
 
 
 @pytest.mark.parametrize("texts", [[], (), [None], [11211], [["a", "b"]], [b"a"], ["a", 5]])

@@ -2,7 +2,9 @@
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -72,6 +74,101 @@ def test_deleting_repeats_the_attributes() -> None:
     assert b"172800" not in signer.delete(https=True)
 
 
+def every_cookie() -> Iterator[Cookie]:
+    """Every combination of settings that is no contradiction."""
+    for name, same_site, secure, domain, path, max_age, partitioned in product(
+        ("session", "__Secure-sid", "__Host-sid"),
+        ("lax", "strict", "none"),
+        ("auto", True, False),
+        (None, "example.com"),
+        ("/", "/shop"),
+        (None, timedelta(days=2)),
+        (False, True),
+    ):
+        try:
+            yield Cookie(
+                name=name,
+                same_site=same_site,
+                secure=secure,
+                domain=domain,
+                path=path,
+                max_age=max_age,
+                partitioned=partitioned,
+            )
+        except ConfigurationError:
+            continue
+
+
+def taken_apart(header: bytes) -> tuple[bytes, list[bytes], list[bytes]]:
+    """The name of a Set-Cookie, its attributes in their order, and those of them that tell an age."""
+    pair, *attributes = header.split(b"; ")
+    ages = [one for one in attributes if one.startswith((b"Max-Age=", b"Expires="))]
+    return pair.partition(b"=")[0], [one for one in attributes if one not in ages], ages
+
+
+def test_every_deletion_repeats_all_attributes() -> None:
+    """For all settings that are allowed, setting and deleting differ in the value and the age and in nothing else."""
+    cookies = list(every_cookie())
+    for cookie, https, age in product(cookies, (True, False), (None, 60)):
+        signer = CookieSigner(cookie, (KEY,))
+        issued, deleted = signer.issue(ID, https=https, max_age_s=age), signer.delete(https=https)
+
+        assert taken_apart(issued)[:2] == taken_apart(deleted)[:2]
+        assert taken_apart(issued)[2] == ([b"Max-Age=60"] if age else [b"Max-Age=172800"] if cookie.max_age else [])
+        assert taken_apart(deleted)[2] == [b"Max-Age=0", b"Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
+        assert deleted.split(b"; ")[0].endswith(b"=")
+    assert len(cookies) == 200
+
+
+def test_browsers_would_keep_every_cookie() -> None:
+    """For all settings that are allowed: what browsers ask of prefixes, SameSite=None and Partitioned is there."""
+    for cookie, https in product(every_cookie(), (True, False)):
+        name, attributes, _ = taken_apart(CookieSigner(cookie, (KEY,)).issue(ID, https=https))
+
+        assert b"HttpOnly" in attributes
+        assert attributes.count(b"Secure") == cookie.is_secure(https=https)
+        if name.startswith(b"__") or {b"SameSite=None", b"Partitioned"} & {*attributes}:
+            assert b"Secure" in attributes
+        if name.startswith(b"__Host-"):
+            assert b"Path=/" in attributes
+            assert not any(one.startswith(b"Domain=") for one in attributes)
+
+
+@pytest.mark.parametrize(
+    ("max_age", "max_age_s", "sent"),
+    [
+        (None, None, b""),
+        (timedelta(days=2), None, b"; Max-Age=172800"),
+        (None, 3_600, b"; Max-Age=3600"),
+        (timedelta(days=2), 1, b"; Max-Age=1"),
+        (timedelta(days=2), 34_560_000, b"; Max-Age=34560000"),
+        (None, 34_560_001, b"; Max-Age=34560000"),
+    ],
+)
+def test_a_cookie_may_have_an_age_of_its_own(max_age: timedelta | None, max_age_s: int | None, sent: bytes) -> None:
+    """It counts instead of the settings', up to 400 days; everything else is as ever."""
+    signer = CookieSigner(Cookie(max_age=max_age), (KEY,))
+    header = signer.issue(ID, https=True, max_age_s=max_age_s)
+
+    assert header == b"__Host-session=" + VALUE + sent + b"; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+@pytest.mark.parametrize("max_age_s", [0, -1])
+def test_an_age_that_deletes_is_refused(max_age_s: int) -> None:
+    """A cookie that is issued to be dropped at once is a mistake of the caller."""
+    with pytest.raises(ValueError, match="delete"):
+        SIGNER.issue(ID, https=True, max_age_s=max_age_s)
+
+
+def test_a_partitioned_cookie_says_so_last() -> None:
+    """Partitioned is sent on issue and deletion, on http too, with every prefix."""
+    for settings in ({"secure": True}, {"name": "__Host-x"}, {"name": "__Secure-x", "domain": "example.com"}):
+        signer = CookieSigner(Cookie(same_site="none", partitioned=True, **settings), (KEY,))
+        for https in (True, False):
+            for header in (signer.issue(ID, https=https), signer.delete(https=https)):
+                assert header.endswith(b"; Secure; HttpOnly; SameSite=None; Partitioned")
+
+
 def test_the_age_ends_at_400_days() -> None:
     """A longer age is sent as 400 days, at which browsers cut it anyway."""
     signer = CookieSigner(Cookie(max_age=timedelta.max), (KEY,))
@@ -107,6 +204,13 @@ def test_same_site_none_goes_with_secure() -> None:
         ({"name": "__Secure-session", "secure": False}, "drop it without Secure"),
         ({"same_site": "none"}, "add secure=True"),
         ({"same_site": "none", "secure": False}, "add secure=True"),
+        ({"partitioned": True}, r"partitioned=True\).*add secure=True"),
+        ({"partitioned": True, "secure": False}, r"partitioned=True\).*add secure=True"),
+        ({"partitioned": True, "same_site": "none"}, "add secure=True"),
+        ({"partitioned": 1, "secure": True}, "partitioned=1.*True or False"),
+        ({"partitioned": None}, "partitioned=None"),
+        ({"partitioned": "yes"}, "partitioned='yes'"),
+        ({"same_site": ["lax"]}, "same_site="),
         ({"same_site": "Lax"}, 'same_site=\'Lax\'.*"lax", "strict" or "none"'),
         ({"same_site": None}, "same_site=None"),
         ({"secure": "yes"}, "secure='yes'.*\"auto\", True or False"),

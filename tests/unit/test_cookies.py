@@ -167,6 +167,10 @@ BAD_VALUES = [
     ),
     *(json.dumps({"id": ID.text}).encode(), pickle.dumps({"id": ID.text}).replace(b";", b""), b"../../etc/passwd"),
     *(b"\r\nSet-Cookie: a=b", b"x\r\nflush_all", b"deleted", b"null", b"0", b"a" * 43 + b"." + b"a" * 42 + b"\n"),
+    *(b"".join(b"%%%02X" % byte for byte in VALUE), b"session=" + VALUE, VALUE + b"," + VALUE, VALUE + b"%00"),
+    *(b"\xff" * 87, b"\xe2\x80\x8f" + VALUE[3:], VALUE[:-3] + b"\xe2\x80\x8e", b"A" * 43 + b"." + b"A" * 43),
+    *(signed(salt=b"memsession.cookie.shop"), signed(salt=b"memsession.cookie."), signed(salt=b"")),
+    *(SIGNATURE + b"." + ID_TEXT, VALUE[::-1], b"." + VALUE, VALUE + b"\x00", b"\xef\xbb\xbf" + VALUE),
 ]
 
 
@@ -180,6 +184,28 @@ def test_bad_values_are_bad_and_nothing_else(value: bytes, https: bool) -> None:
     assert SIGNER.find(b"a=1; " + name + b"=" + value + b"; b=2", https=https) == BAD
     assert SIGNER.find(name + b"=" + value + b"; " + name + b"=" + VALUE, https=https) == Found(ID, bad=True)
     assert SIGNER.find(name + b"=" + VALUE + b"; " + name + b"=" + value, https=https) == Found(ID, bad=True)
+
+
+@pytest.mark.parametrize("https", [True, False])
+@pytest.mark.parametrize("value", BAD_VALUES, ids=range(len(BAD_VALUES)))
+def test_bad_values_are_bad_in_headers_of_their_own_too(value: bytes, https: bool) -> None:
+    """HTTP/2 may send each cookie in a header of its own: the answers are those of one header."""
+    name = NAMES[https]
+    bad, good = name + b"=" + value, name + b"=" + VALUE
+
+    assert SIGNER.find([bad], https=https) == BAD
+    assert SIGNER.find([bad, bad], https=https) == BAD
+    assert SIGNER.find((b"a=1", bad, b"b=2"), https=https) == BAD
+    assert SIGNER.find([bad, good], https=https) == Found(ID, bad=True)
+    assert SIGNER.find([good, bad], https=https) == Found(ID, bad=True)
+    assert SIGNER.find([good, bad, name + b"=" + signed(OTHER)], https=https) == Found(bad=True, conflict=True)
+
+
+@pytest.mark.parametrize("at", range(len(VALUE)))
+def test_headers_are_not_glued_together(at: int) -> None:
+    """A cookie never spans two headers: what the first one holds is a value cut short, the rest is no cookie."""
+    assert SIGNER.find([b"session=" + VALUE[:at], VALUE[at:]], https=False) == BAD
+    assert SIGNER.find([b"session", b"=" + VALUE], https=False) == NOTHING
 
 
 @pytest.mark.parametrize("https", [True, False])
@@ -224,6 +250,21 @@ def test_no_header_raises_or_gives_a_foreign_id(header: bytes | list[bytes], htt
     assert found.id == (ID if VALUE in values else None)
     assert found.bad == bool(values - {VALUE})
     assert not found.conflict
+
+
+NEARLY = st.tuples(st.integers(0, len(VALUE)), st.integers(0, 3), st.binary(max_size=4)).map(
+    lambda cut: VALUE[: cut[0]] + cut[2] + VALUE[cut[0] + cut[1] :]
+)
+
+
+@given(st.binary() | st.binary(min_size=87, max_size=87) | NEARLY, st.binary(max_size=20), st.booleans())
+def test_no_bytes_give_an_id_that_was_not_signed(value: bytes, beside: bytes, https: bool) -> None:
+    """Random bytes, and signed ones with a few bytes changed, are no session, in one header and in two."""
+    pair = NAMES[https] + b"=" + value
+    genuine = value.partition(b";")[0] == VALUE
+
+    for headers in (pair, beside + b";" + pair, [pair], [beside, pair], [pair, beside]):
+        assert SIGNER.find(headers, https=https).id == (ID if genuine else None)
 
 
 def test_hostile_headers_take_linear_time() -> None:
