@@ -3,15 +3,19 @@
 from memsession.plans.birth import Keyed, bear, draw
 from memsession.plans.end import INVALIDATED, end
 from memsession.plans.load import load, repair
+from memsession.plans.lock import acquire, holds, release
 from memsession.plans.modify import modify
 from memsession.plans.outcomes import (
     Absent,
     Buried,
+    Busy,
     Doubt,
     Ended,
     Found,
     Gone,
     Loaded,
+    Locked,
+    LockOutcome,
     LostRace,
     Modified,
     Outage,
@@ -20,8 +24,9 @@ from memsession.plans.outcomes import (
     Saved,
     SaveOutcome,
     Unconfirmed,
+    Unlockable,
 )
-from memsession.plans.regenerate import regenerate
+from memsession.plans.regenerate import Limits, regenerate
 from memsession.plans.save import create, save
 from memsession.plans.world import Codec, Plan, World
 
@@ -29,13 +34,17 @@ __all__ = [
     "INVALIDATED",
     "Absent",
     "Buried",
+    "Busy",
     "Codec",
     "Doubt",
     "Ended",
     "Found",
     "Gone",
     "Keyed",
+    "Limits",
     "Loaded",
+    "LockOutcome",
+    "Locked",
     "LostRace",
     "Modified",
     "Outage",
@@ -45,14 +54,18 @@ __all__ = [
     "SaveOutcome",
     "Saved",
     "Unconfirmed",
+    "Unlockable",
     "World",
+    "acquire",
     "bear",
     "create",
     "draw",
     "end",
+    "holds",
     "load",
     "modify",
     "regenerate",
+    "release",
     "repair",
     "save",
 ]

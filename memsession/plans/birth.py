@@ -59,7 +59,7 @@ def bear(
         complete = isinstance(outcome, Saved) and len(outcome.confirmed) == len(homes)
         if complete or births == BIRTHS_MAX or world.monotonic() >= deadline or not _better(world, homes, new):
             return drawn, outcome
-        yield from _abandon(world, drawn.key)
+        yield from _abandon(world, drawn.key, world.ttl_s(wanted))
     raise AssertionError("unreachable")
 
 
@@ -69,9 +69,9 @@ def _better(world: World, homes: tuple[str, ...], new: Callable[[], K]) -> bool:
     return sum(map(world.is_up, drawn)) > sum(map(world.is_up, homes))
 
 
-def _abandon(world: World, key: bytes) -> Plan[None]:
+def _abandon(world: World, key: bytes, ttl: int) -> Plan[None]:
     """End what was stored under an ID that nobody has: kept only as long as a late `add` could live."""
     value = world.codec.seal(key, Dead(Reason.INVALIDATED))
     nodes = [node for node in world.homes(key) if world.is_up(node)]
     if nodes:
-        yield [Bury(node, key, value, world.lifetime.live_ttl_s) for node in nodes]
+        yield [Bury(node, key, value, ttl) for node in nodes]

@@ -1,7 +1,7 @@
 """End: a tombstone at every home, written blindly, without reading first.
 
-The tombstone is the top of the merge order, so whoever meets it can only spread it. It is kept for the whole
-absolute life, so it outlives every live copy that a slow request or a returning node could bring.
+The tombstone is the top of the merge order, so whoever meets it can only spread it. It is kept for the
+longest absolute life, so it outlives every live copy that a slow request or a returning node could bring.
 """
 
 from memsession.commands import Bury, Stored

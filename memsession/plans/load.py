@@ -14,7 +14,7 @@
 from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
-from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Skipped, Token
+from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Skipped, Stored, Token
 from memsession.plans.outcomes import Absent, Doubt, Ended, Found, Loaded, Outage
 from memsession.plans.world import Plan, World
 from memsession.record import Dead, Live, Record, merge, merge_live
@@ -94,7 +94,7 @@ def _merge(copies: Copies) -> Record | None:
 
 
 def _is_idle(world: World, record: Record) -> bool:
-    return isinstance(record, Live) and record.seen_ms + world.lifetime.idle_ms <= world.now_ms()
+    return isinstance(record, Live) and record.seen_ms + world.idle_ms(record) <= world.now_ms()
 
 
 def _idle(copies: Copies, homes: int) -> Absent | Doubt:
@@ -112,11 +112,13 @@ def _nothing(copies: Copies, homes: int) -> Absent | Doubt | Outage:
 
 
 def _repair(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Loaded]:
+    repaired: dict[str, None] = {}
     for _ in range(REPAIR_ROUNDS_MAX):
         behind = _behind(copies, merged)
         if not behind:
             break
-        yield _writes(world, key, merged, copies, behind)
+        replies = yield _writes(world, key, merged, copies, behind)
+        repaired.update((node, None) for node, done in zip(behind, replies, strict=True) if isinstance(done, Stored))
         fresh, _ = yield from read(world, key, behind)
         for node in behind:
             del copies[node]
@@ -127,7 +129,8 @@ def _repair(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Load
                 return Ended(dead)
             case Live() as theirs:
                 merged = merge_live(merged, theirs)
-    return Found(merged, {node: copy.token for node, copy in copies.items() if copy is not None})
+    tokens = {node: copy.token for node, copy in copies.items() if copy is not None}
+    return Found(merged, tokens, tuple(repaired))
 
 
 def _plant(world: World, key: bytes, dead: Dead, copies: Copies) -> Plan[None]:

@@ -21,18 +21,20 @@ def modify(
 ) -> Plan[Modified | Gone | Unconfirmed]:
     """Replace the value of `name` by `fn` of it. `fn` gets `ABSENT` where there is none; it may run several times."""
     orderer = next((node for node in world.homes(key) if node in found.tokens), None)
+    conflicts = 0
     while orderer is not None and world.monotonic() < deadline:
         wanted = _with(world, found.record, name, fn)
         value = world.codec.seal(key, wanted)
-        (reply,) = yield [Cas(orderer, key, value, world.lifetime.live_ttl_s, found.tokens[orderer])]
+        (reply,) = yield [Cas(orderer, key, value, world.ttl_s(wanted), found.tokens[orderer])]
         match reply:
             case Stored():
-                return (yield from _follow(world, key, wanted, found, orderer, deadline))
+                done = yield from _follow(world, key, wanted, found, orderer, deadline)
+                return Modified(done.record, done.conflicts + conflicts) if isinstance(done, Modified) else done
             case Conflict() | NotFound():
                 again = yield from _read_again(world, key, found, orderer)
                 if not isinstance(again, Found):
                     return again
-                found = again
+                found, conflicts = again, conflicts + 1
             case _:
                 break
     return Unconfirmed()
@@ -71,7 +73,7 @@ def _follow(
     match (yield from save(world, key, wanted, others, deadline)):
         case Gone(Dead() as dead):
             return Gone(dead)
-        case Saved(record, _):
-            return Modified(record)
+        case Saved(record, _, conflicts):
+            return Modified(record, conflicts)
         case _:
             return Modified(wanted)

@@ -9,10 +9,14 @@ from memsession.record import Dead, Live
 
 @dataclass(slots=True)
 class Found:
-    """The session is alive. `tokens` are of the homes whose content is merged into `record`."""
+    """The session is alive. `tokens` are of the homes whose content is merged into `record`.
+
+    `repaired` are homes that had lost it, or had an older copy, and were written to.
+    """
 
     record: Live
     tokens: dict[str, Token]
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,14 @@ Loaded: TypeAlias = Found | Ended | Absent | Doubt | Outage
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """At least one home acknowledged; `confirmed` names them. `record` holds all that was merged on the way."""
+    """At least one home acknowledged; `confirmed` names them. `record` holds all that was merged on the way.
+
+    `conflicts` counts the rounds in which another request had come first.
+    """
 
     record: Live
     confirmed: frozenset[str]
+    conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,27 @@ RegenerateOutcome: TypeAlias = Regenerated | LostRace | Unconfirmed
 
 @dataclass(frozen=True, slots=True)
 class Modified:
-    """`modify` is done; `found` is the session as it stands now, with fresh tokens where they are known."""
+    """`modify` is done; `record` holds all that was merged on the way. `conflicts` counts as in `Saved`."""
 
     record: Live
+    conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The session is the owner's until `deadline_ms`, by the pool's clock."""
+
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else has the lock, or was about to take it at the same time: ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlockable:
+    """No home answered, so nothing can be locked."""
+
+
+LockOutcome: TypeAlias = Locked | Busy | Unlockable

@@ -1,6 +1,8 @@
 """Regenerate: the session moves to a new ID, and the old ID is ended; nothing confirmed is left behind.
 
-1. The record is stored under the new ID, its counters folded into plain values.
+1. The record is stored under the new ID, its counters folded into plain values. Limits of its own that the session
+   is given take the place of the old ones here and at every later merge; else the old ID's smaller deadline would
+   come back with each change that is brought over.
 2. A tombstone with this request's mark is put over every old home by compare-and-swap, also over homes thought
    out (they are read first). A home that refuses holds a change that came in between: it is read and merged, the
    merge is saved under the new ID, and only when that is confirmed the tombstone is tried again.
@@ -11,7 +13,8 @@
 5. Homes that could not be asked get the tombstone blindly, once at least one home has it by compare-and-swap.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from memsession.commands import Cas, Conflict, NotFound, Stored, Token
 from memsession.plans.end import INVALIDATED, end
@@ -25,6 +28,13 @@ RESERVE_S = 0.3
 """Kept of the time budget for ending the new ID (one reply time-out), should the move fail."""
 
 
+class Limits(NamedTuple):
+    """A session's own idle limit (0: the application's), and when it ends in any case; by the pool's clock."""
+
+    idle_ms: int
+    deadline_ms: int
+
+
 @dataclass(slots=True)
 class _Move:
     """How far the move has come. `record` is all that is known of the old ID, `floor` the highest stamp sent."""
@@ -36,6 +46,7 @@ class _Move:
     todo: dict[str, Token | None]
     deadline: float
     writer: str
+    limits: Limits | None
     floor: int = 0
     grown: bool = False
     ended: set[str] = field(default_factory=set)
@@ -49,13 +60,24 @@ class _Move:
 
 
 def regenerate(
-    world: World, old: bytes, new: bytes, record: Live, tokens: dict[str, Token], mark: str, deadline: float
+    world: World,
+    old: bytes,
+    new: bytes,
+    record: Live,
+    tokens: dict[str, Token],
+    mark: str,
+    deadline: float,
+    limits: Limits | None = None,
 ) -> Plan[RegenerateOutcome]:
-    """Move `record` (loaded from `old`, with this request's changes on top) to the ID stored under `new`."""
+    """Move `record` (loaded from `old`, with this request's changes on top) to the ID stored under `new`.
+
+    The session keeps its limits, or gets `limits`; when it began stays as it was.
+    """
     todo: dict[str, Token | None] = {node: tokens.get(node) for node in world.homes(old)}
-    move = _Move(old, new, record, Dead(Reason.REGENERATED, mark), todo, deadline - RESERVE_S, world.nonce())
-    folded = move.folded()
-    outcome = yield from create(world, new, folded)
+    mine = Dead(Reason.REGENERATED, mark)
+    record = _limited(record, limits)
+    move = _Move(old, new, record, mine, todo, deadline - RESERVE_S, world.nonce(), limits)
+    outcome = yield from create(world, new, move.folded())
     if not isinstance(outcome, Saved):
         return Unconfirmed()
     # Once a home is ended, going on is better than the way back: the reserve is for that way.
@@ -63,6 +85,11 @@ def regenerate(
         yield from _end_old(world, move)
         yield from _save_growth(world, move)
     return (yield from _conclude(world, move))
+
+
+def _limited(record: Live, limits: Limits | None) -> Live:
+    """What is known of the old ID, with the limits that the new ID gets."""
+    return record if limits is None else replace(record, idle_ms=limits.idle_ms, deadline_ms=limits.deadline_ms)
 
 
 def _end_old(world: World, move: _Move) -> Plan[None]:
@@ -94,7 +121,7 @@ def _read_old(world: World, move: _Move, nodes: list[str]) -> Plan[None]:
                 move.met.append(dead)
                 move.ended.add(node)
             case Live() as theirs:
-                merged = merge_live(move.record, theirs)
+                merged = _limited(merge_live(move.record, theirs), move.limits)
                 move.grown = move.grown or merged != move.record
                 move.record = merged
                 move.todo[node] = copy.token

@@ -20,9 +20,9 @@ def save(
     world: World, key: bytes, wanted: Live, tokens: dict[str, Token], deadline: float, value: Any = None
 ) -> Plan[SaveOutcome]:
     """Store `wanted` wherever a token is held. `value` may be `wanted` already sealed."""
-    confirmed: set[str] = set()
+    confirmed, conflicts = set[str](), 0
     unknown = len(tokens) < len(world.homes(key))  # a home that did not answer the load may have the session
-    ttl = world.lifetime.live_ttl_s
+    ttl = world.ttl_s(wanted)
     while tokens:
         if value is None:
             value = world.codec.seal(key, wanted)
@@ -43,7 +43,7 @@ def save(
             break
         copies, _ = yield from read(world, key, refused)
         unknown = unknown or len(copies) < len(refused)
-        tokens, value = {}, None
+        tokens, value, conflicts = {}, None, conflicts + 1
         for node, copy in copies.items():
             if copy is None:
                 continue
@@ -54,7 +54,7 @@ def save(
                     wanted = _on_top(wanted, theirs)
             tokens[node] = copy.token
     if confirmed:
-        return Saved(wanted, frozenset(confirmed))
+        return Saved(wanted, frozenset(confirmed), conflicts)
     return Unconfirmed() if unknown else Gone()
 
 
@@ -70,6 +70,7 @@ def create(world: World, key: bytes, wanted: Live, value: Any = None) -> Plan[Sa
         value = world.codec.seal(key, wanted)
     homes = world.homes(key)
     force = not any(map(world.is_up, homes))
-    replies = yield [Add(node, key, value, world.lifetime.live_ttl_s, force) for node in homes]
+    ttl = world.ttl_s(wanted)
+    replies = yield [Add(node, key, value, ttl, force) for node in homes]
     confirmed = frozenset(node for node, reply in zip(homes, replies, strict=True) if isinstance(reply, Stored))
     return Saved(wanted, confirmed) if confirmed else Unconfirmed()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from memsession.commands import Command, Reply
-from memsession.lifetime import Lifetime
-from memsession.record import CounterMemory, Dead, Record
+from memsession.lifetime import Lifetime, kept_s
+from memsession.record import CounterMemory, Dead, Live, Record
 
 T = TypeVar("T")
 
@@ -52,4 +52,15 @@ class World:
 
     def ttl_s(self, record: Record) -> int:
         """How long nodes keep the record, in seconds. It only collects garbage: ends are judged from the record."""
-        return self.lifetime.tombstone_ttl_s if isinstance(record, Dead) else self.lifetime.live_ttl_s
+        return self.lifetime.tombstone_ttl_s if isinstance(record, Dead) else kept_s(self.idle_ms(record))
+
+    def idle_ms(self, record: Live) -> int:
+        """The session's idle limit in milliseconds: its own, or else the application's.
+
+        No tombstone is kept longer than `longest`, so an own limit that was given under a longer one shrinks to it.
+        """
+        return min(record.idle_ms, self.lifetime.longest_ms) or self.lifetime.idle_ms
+
+    def renewal_ms(self, record: Live) -> int:
+        """The last use is stored anew when the stored one is older than this: a twentieth of the idle limit."""
+        return self.idle_ms(record) // 20

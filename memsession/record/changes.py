@@ -65,7 +65,7 @@ def apply(record: Live, changes: Changes, own: Mapping[str, OwnCount], *, writer
             counts[key] = {**counts.get(key, {}), name: sub}
     seen_ms = max(record.seen_ms, now_ms)
     created_ms, deadline_ms, modified = record.created_ms, record.deadline_ms, record.modified + 1
-    return Live(entries, counts, created_ms, deadline_ms, seen_ms, modified, record.doubted)
+    return Live(entries, counts, created_ms, deadline_ms, seen_ms, modified, record.doubted, record.idle_ms)
 
 
 def _sums(record: Live, key: str) -> tuple[int, int]:

@@ -37,6 +37,7 @@ def merge_live(a: Live, b: Live) -> Live:
         max(a.seen_ms, b.seen_ms),
         max(a.modified, b.modified),
         max(a.doubted, b.doubted),
+        max(a.idle_ms, b.idle_ms),
     )
 
 

@@ -1,6 +1,7 @@
 """A record as bytes and back: compact JSON, one format, nothing guessed.
 
 ["L", created, deadline, seen, modified, doubted, {key: entry}, {key: {writer: [n, amount]}}]
+["L", ..., idle]                             a session with an idle limit of its own
 ["D", reason, mark]
 entry: [counter, writer]                     deleted
        [counter, writer, value]              present
@@ -12,12 +13,14 @@ import json
 import math
 from typing import Any, NoReturn
 
+from memsession.lifetime import MEMCACHED_TTL_MAX
 from memsession.record.state import Dead, Entry, Live, Reason, Record, SubCount
 from memsession.record.values import DEPTH_MAX, Plain, thaw
 
 _COUNTER_MAX = 2**63 - 1
 """Bound of everything that only ever grows by one; far beyond use, and the same in every language."""
 
+_IDLE_MS_MAX = MEMCACHED_TTL_MAX * 1000
 
 _DEPTH_MAX = 3 * DEPTH_MAX + 4
 """A type's tag adds two levels to that of its value; the record itself has three."""
@@ -45,18 +48,9 @@ def encode(record: Record) -> bytes:
     if isinstance(record, Dead):
         return _encode_json(["D", int(record.reason), record.mark]).encode()
     entries = {key: _entry_out(entry) for key, entry in record.entries.items()}
-    text = _encode_json(
-        [
-            "L",
-            record.created_ms,
-            record.deadline_ms,
-            record.seen_ms,
-            record.modified,
-            record.doubted,
-            entries,
-            record.counts,
-        ]
-    )
+    times = record.created_ms, record.deadline_ms, record.seen_ms
+    own = (record.idle_ms,) if record.idle_ms else ()
+    text = _encode_json(["L", *times, record.modified, record.doubted, entries, record.counts, *own])
     # A lone surrogate is legal in a Python string, so it has to come back as it went in.
     return text.encode("utf-8", "surrogatepass")
 
@@ -95,7 +89,7 @@ def _live_in(
     doubted: Any,
     entries: Any,
     counts: Any,
-    *,
+    *own: Any,
     may_have_types: bool,
 ) -> Live:
     if type(doubted) is not str or type(entries) is not dict or type(counts) is not dict:
@@ -104,7 +98,14 @@ def _live_in(
     if may_have_types:
         _check_types(read)
     subs = {key: _counts_in(by_writer) for key, by_writer in counts.items()} if counts else {}
-    return Live(read, subs, _number(created), _number(deadline), _number(seen), _number(modified), doubted)
+    times = _number(created), _number(deadline), _number(seen)
+    return Live(read, subs, *times, _number(modified), doubted, _idle_in(*own) if own else 0)
+
+
+def _idle_in(idle: Any) -> int:
+    if type(idle) is int and 0 < idle <= _IDLE_MS_MAX:
+        return idle
+    raise ValueError("not an idle limit")
 
 
 def _dead_in(reason: Any, mark: Any) -> Dead:

@@ -41,6 +41,8 @@ class Live:
 
     `deadline_ms` is the absolute end, `seen_ms` the last use, `modified` the number of modifications.
     `doubted` is the storage key of a session that could not be found or ruled out when this one began.
+    `idle_ms` is the session's own idle limit, 0 for the application's; it and the deadline are given when an ID is
+    born and never change under it.
     """
 
     entries: dict[str, Entry]
@@ -50,6 +52,7 @@ class Live:
     seen_ms: int
     modified: int = 1
     doubted: str = ""
+    idle_ms: int = 0
 
     @property
     def top(self) -> int:

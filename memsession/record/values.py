@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import cache
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -57,6 +59,8 @@ def freeze(value: object, path: str, depth: int = DEPTH_MAX) -> Plain:
     if kind is datetime or kind is time:
         return _freeze_clock(value, path)
     to_text = _TO_TEXT.get(kind)
+    if to_text is None and isinstance(value, str) and _is_markup(kind):
+        return {_TAG: ["Markup", str.__str__(value)]}
     if to_text is None:
         raise UnstorableValue(path, f"{kind.__module__}.{kind.__qualname__} cannot be stored: {_CURE}")
     return {_TAG: [kind.__name__, to_text(value)]}
@@ -64,7 +68,7 @@ def freeze(value: object, path: str, depth: int = DEPTH_MAX) -> Plain:
 
 _CURE = (
     "store str, int, float, bool, None, list, dict, tuple, set, frozenset, bytes, datetime, date, time, timedelta, "
-    "UUID or Decimal (exactly these types, no subclasses), or a key to look the object up by"
+    "UUID, Decimal or Markup (exactly these types, no subclasses), or a key to look the object up by"
 )
 
 
@@ -124,6 +128,29 @@ _TO_TEXT: dict[type, Callable[[Any], Plain]] = {
 }
 
 
+class _Markup(str):
+    """A text that is HTML already, where the library of that name is not installed."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str.__str__(self)
+
+
+def _is_markup(kind: type) -> bool:
+    """MarkupSafe's text, which Flask's and Jinja's users put into messages. By name: it need not be installed."""
+    return kind is _Markup or (kind.__module__, kind.__qualname__) == ("markupsafe", "Markup")
+
+
+@cache
+def _markup() -> type[str]:
+    try:
+        found: type[str] = import_module("markupsafe").Markup
+    except ImportError:
+        return _Markup
+    return found
+
+
 def _clock_in(kind: type[datetime] | type[time]) -> Callable[..., Any]:
     def read(text: str, fold: int, zone: str | None = None) -> Any:
         value = kind.fromisoformat(text).replace(fold=fold)
@@ -145,4 +172,5 @@ _FROM_PLAIN: dict[str, Callable[..., Any]] = {
     "UUID": UUID,
     "Decimal": Decimal,
     "bytes": base64.b64decode,
+    "Markup": lambda text: _markup()("".join(text)),  # join: of nothing but text
 }

@@ -27,7 +27,7 @@ def _judge_found(simulation: "Simulation", story: Story, reached: Reached, began
         _judge_revived(simulation, story, reached, began)
     if began > story.deadline_s + TOLERANCE_S:
         simulation.violation("alive after the absolute end", story.key)
-    if began > story.used + simulation.lifetime.idle_ms / 1000 + TOLERANCE_S:
+    if began > story.used + story.idle_s + TOLERANCE_S:
         simulation.violation("alive after the idle time", story.key, "last use", story.used)
     marker = record.entries.get("marker")
     if marker is None or marker.value != story.marker:
@@ -72,7 +72,7 @@ def _judge_nothing(simulation: "Simulation", story: Story, reached: Reached, beg
     soon = TOLERANCE_S * 1000
 
     def alive(record: Any) -> bool:
-        idle_end = record.seen_ms + simulation.lifetime.idle_ms
+        idle_end = record.seen_ms + story.idle_s * 1000
         return bool(min(idle_end, record.deadline_ms) > now_ms + soon)
 
     holds = _live(simulation, alive)

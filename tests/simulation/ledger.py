@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 NEVER = 1e18
 
+LOCK = b".lock"
+"""The end of a lock's key. Locks are records that take each other's place."""
+
 Reached = list[tuple[str, int, int]]
 
 
@@ -36,12 +39,13 @@ class Change:
 class Story:
     """What has happened to one session.
 
-    `tried`: when somebody first set out to end it; `ended`: when that was confirmed; `used`: the last use.
+    `tried`: when somebody first set out to end it; `ended`: when that was confirmed; `used`: the last use;
+    `idle_s` and `deadline_s`: its limits, which may be its own.
     """
 
-    __slots__ = ("changes", "deadline_s", "ended", "key", "marker", "parent", "tried", "used")
+    __slots__ = ("changes", "deadline_s", "ended", "idle_s", "key", "marker", "parent", "tried", "used")
 
-    def __init__(self, key: bytes, marker: str, parent: "Story | None", now: float) -> None:
+    def __init__(self, key: bytes, marker: str, parent: "Story | None", now: float, idle_s: float) -> None:
         self.key = key
         self.marker = marker
         self.parent = parent
@@ -49,6 +53,7 @@ class Story:
         self.tried = self.ended = NEVER
         self.used = now
         self.deadline_s = NEVER
+        self.idle_s = idle_s
 
 
 class Ledger:
@@ -67,14 +72,15 @@ class Ledger:
         story = self.stories.get(key)
         if story is None:
             marker = parent.marker if parent else key.decode()
-            story = self.stories[key] = Story(key, marker, parent, self.simulation.now)
+            idle_s = parent.idle_s if parent else self.simulation.lifetime.idle_ms / 1000
+            story = self.stories[key] = Story(key, marker, parent, self.simulation.now, idle_s)
         return story
 
     def written(self, node: Node, command: Add | Cas | Bury, old: Any, now: float) -> None:
         """A node applied a write. A compare-and-swap must keep everything that it replaces."""
         key, record = command.key, command.value
         self.log.setdefault(key, []).append((now, node.name, *node.memory(key), record))
-        if type(command) is Bury or old is None or isinstance(old[0], str):
+        if type(command) is Bury or old is None or isinstance(old[0], str) or key.endswith(LOCK):
             return
         if type(command) is Cas and self.merge(record, old[0]) != record:
             self.simulation.violation("a write dropped what it replaced", node.name, key, old[0], record)
@@ -87,10 +93,10 @@ class Ledger:
 
     def holders(self, key: bytes, reached: Reached, before: float, holds: Any) -> list[str]:
         """Nodes reached that were given a fitting record before that time, and have not forgotten since."""
-        lifetime = self.simulation.lifetime
+        live_s, dead_s = self.story(key).idle_s * 1.05 + 5, self.simulation.longest_s
         found = []
         for time, name, epoch, evicted, record in self.log.get(key, ()):
-            kept = lifetime.tombstone_ttl_s if isinstance(record, self.dead) else lifetime.live_ttl_s
+            kept = dead_s if isinstance(record, self.dead) else live_s
             fresh = time <= before <= time + kept - 2
             if fresh and (name, epoch, evicted) in reached and holds(record):
                 found.append(name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .subject import Patch, Subject, patched
 
 PLANS, RECORD = "memsession.plans", "memsession.record"
+LOCK, LIFETIME = f"{PLANS}.lock", "memsession.lifetime"
 LOAD, SAVE, END, WORLD = f"{PLANS}.load", f"{PLANS}.save", f"{PLANS}.end", f"{PLANS}.world"
 MODIFY, MOVE, BIRTH = f"{PLANS}.modify", f"{PLANS}.regenerate", f"{PLANS}.birth"
 COUNTERS, CHANGES, MERGE = f"{RECORD}.counters", f"{RECORD}.changes", f"{RECORD}.merge"
@@ -72,7 +73,7 @@ _mutant(
 _mutant(
     "ends of life are left to memcached",
     "idle_and_late_refill",
-    (LOAD, "record.seen_ms + world.lifetime.idle_ms <= world.now_ms()", "False"),
+    (LOAD, "record.seen_ms + world.idle_ms(record) <= world.now_ms()", "False"),
     (LOAD, "if merged.deadline_ms <= world.now_ms():", "if False:"),
 )
 _mutant(
@@ -266,6 +267,145 @@ _mutant(
     "the greater amount wins",
     "counters_hot",
     (MERGE, "both[writer][0] < sub[0]", "both[writer][1] < sub[1]"),
+)
+
+# Limits of its own
+
+_mutant(
+    "a tombstone is kept for the application's absolute life",
+    "remembered_tombstone",
+    (
+        LIFETIME,
+        "return -(-self._longest // timedelta(seconds=1))",
+        "return -(-self.absolute // timedelta(seconds=1))",
+    ),
+)
+_mutant(
+    "a session's own idle limit is ignored",
+    "remembered_and_healthy",
+    (WORLD, "return min(record.idle_ms, self.lifetime.longest_ms) or", "return"),
+)
+_mutant(
+    "memcached keeps a session for the application's idle time",
+    "remembered_and_healthy",
+    (WORLD, "kept_s(self.idle_ms(record))", "self.lifetime.live_ttl_s"),
+)
+_mutant(
+    "a save keeps a session for the application's idle time",
+    "remembered_and_healthy",
+    (SAVE, "    ttl = world.ttl_s(wanted)\n    while", "    ttl = world.lifetime.live_ttl_s\n    while"),
+)
+_mutant(
+    "a moved session is kept for the application's idle time",
+    "regenerate_with_limits_r2",
+    (SAVE, "    ttl = world.ttl_s(wanted)\n    replies", "    ttl = world.lifetime.live_ttl_s\n    replies"),
+)
+_mutant(
+    "modify keeps a session for the application's idle time",
+    "own_lifetimes_r2",
+    (MODIFY, "world.ttl_s(wanted)", "world.lifetime.live_ttl_s"),
+)
+_mutant(
+    "a change drops the session's own idle limit",
+    "regenerate_with_limits_r2",
+    (CHANGES, "record.doubted, record.idle_ms)", "record.doubted)"),
+)
+_mutant(
+    "a merge drops the session's own idle limit",
+    "own_lifetimes_r2",
+    (MERGE, "        max(a.idle_ms, b.idle_ms),\n", ""),
+)
+_mutant(
+    "the limits are given once and lost when the session grows",
+    "regenerate_with_limits_r2",
+    (MOVE, "_limited(merge_live(move.record, theirs), move.limits)", "merge_live(move.record, theirs)"),
+)
+_mutant(
+    "the limits are given only when the session grows",
+    "regenerate_with_limits_r2",
+    (MOVE, "    record = _limited(record, limits)\n", ""),
+)
+_mutant(
+    "regenerate begins the session anew",
+    "regenerate_with_limits_r2",
+    (
+        MOVE,
+        "    record = _limited(record, limits)\n",
+        "    record = replace(_limited(record, limits), created_ms=world.now_ms())\n",
+    ),
+)
+
+# The lock
+
+_mutant(
+    "a lock is released blindly",
+    "lock_slow_holder_r2",
+    (LOCK, "held is not None and held.owner == owner:", "held is not None:"),
+)
+_mutant(
+    "anybody's lock counts as one's own",
+    "lock_healthy_r2",
+    (LOCK, 'held.owner not in {owner, ""} and', "False and"),
+)
+_mutant(
+    "a lock does not run out",
+    "lock_holder_dies_r2",
+    (LOCK, "held.owner not in done and held.deadline_ms > now_ms)", "held.owner not in done)"),
+)
+_mutant(
+    "a lock is put over another one",
+    "lock_healthy_r2",
+    (LOCK, "import Add, Cas", "import Add, Bury, Cas"),
+    (
+        LOCK,
+        "return Add(node, lock, value, ttl) if copy is None else Cas(node, lock, value, ttl, copy.token)",
+        "return Bury(node, lock, value, ttl)",
+    ),
+)
+_mutant(
+    "the lock is at one home only",
+    "lock_node_fails_r2",
+    (
+        LOCK,
+        "    homes, lock = world.homes(key), key + SUFFIX\n",
+        "    homes, lock = world.homes(key)[:1], key + SUFFIX\n",
+    ),
+)
+_mutant(
+    "the other homes are not locked",
+    "lock_node_fails_r2",
+    (LOCK, "    if others:\n", "    if False:\n"),
+)
+_mutant(
+    "a refusal at another home is ignored",
+    "lock_thought_out_r2",
+    (LOCK, "if any(isinstance(reply, Conflict | NotFound) for reply in replies):", "if False:"),
+)
+_mutant(
+    "a holder does not ask whether it still has the lock",
+    "lock_slow_holder_r2",
+    (LOCK, "return any(held.deadline_ms > now_ms + for_ms for held in mine)", "return True"),
+    (LOCK, "        return False\n", "        return True\n"),
+)
+_mutant(
+    "a lock that has run out is still held",
+    "lock_slow_holder_r2",
+    (LOCK, "return any(held.deadline_ms > now_ms + for_ms for held in mine)", "return bool(mine)"),
+)
+_mutant(
+    "a release is not known at a home that hung",
+    "lock_node_fails_r2",
+    (LOCK, " and held.owner not in done", ""),
+)
+_mutant(
+    "the word of a release is not handed on",
+    "lock_node_fails_r2",
+    (LOCK, "_still_told(copies, now_ms) if len(copies) < len(homes) else {}", "{}"),
+)
+_mutant(
+    "who is refused counts as released for ever",
+    "lock_thought_out_r2",
+    (LOCK, "word = {owner: held.deadline_ms} if done else {}", "word = {owner: held.deadline_ms}"),
 )
 
 # Time, placement, birth

@@ -9,12 +9,14 @@ from typing import Any
 
 from .checkers import judge
 from .counting import Increment
-from .ledger import NEVER, Change
+from .ledger import NEVER, Change, Story
 from .process import Request
 from .world import Simulation
 
 Steps = Generator[Any, Any, Any]
 Step = Callable[[Request], Steps]
+Own = tuple[float, float]
+"""A session's own limits in seconds: idle, absolute."""
 
 
 def look(request: Request, key: bytes) -> Steps:
@@ -46,7 +48,7 @@ def read(key: bytes) -> Step:
         outcome = yield from look(request, key)
         if type(outcome) is plans.Found:
             now_ms = world.now_ms()
-            if now_ms - outcome.record.seen_ms > request.simulation.lifetime.renewal_ms:
+            if now_ms - outcome.record.seen_ms > world.renewal_ms(outcome.record):
                 renewed = replace(outcome.record, seen_ms=now_ms)
                 yield from plans.save(process.world, key, renewed, outcome.tokens, request.deadline)
         return outcome
@@ -206,8 +208,10 @@ class Jar:
         self.moves = 0
 
 
-def regenerate(jar: Jar, new: bytes, intent: Intent | None = None, old: bytes | None = None) -> Step:
-    """Move the session to a new ID; the cookie follows when the old one has ended."""
+def regenerate(
+    jar: Jar, new: bytes, intent: Intent | None = None, old: bytes | None = None, own: Own | None = None
+) -> Step:
+    """Move the session to a new ID, perhaps with limits of its own; the cookie follows when the old one has ended."""
 
     def moving(request: Request) -> Steps:
         simulation, plans, world = request.simulation, request.simulation.subject.plans, request.process.world
@@ -219,9 +223,10 @@ def regenerate(jar: Jar, new: bytes, intent: Intent | None = None, old: bytes | 
         story = simulation.ledger.story(key)
         fresh = simulation.ledger.story(new, story)
         fresh.deadline_s = story.deadline_s
+        limits = own and _limits(request, fresh, own)
         story.tried = min(story.tried, simulation.now)
         mark = f"{simulation.random.getrandbits(64):016x}"
-        plan = plans.regenerate(world, key, new, record, found.tokens, mark, request.deadline)
+        plan = plans.regenerate(world, key, new, record, found.tokens, mark, request.deadline, limits)
         outcome = yield from plan
         if type(outcome) is plans.Regenerated:
             story.ended = min(story.ended, simulation.now)
@@ -233,6 +238,12 @@ def regenerate(jar: Jar, new: bytes, intent: Intent | None = None, old: bytes | 
         return outcome
 
     return moving
+
+
+def _limits(request: Request, story: Story, own: Own) -> Any:
+    story.idle_s, story.deadline_s = own[0], request.simulation.now + own[1]
+    deadline_ms = request.process.world.now_ms() + int(own[1] * 1000)
+    return request.simulation.subject.plans.Limits(int(own[0] * 1000), deadline_ms)
 
 
 def modify(key: bytes, name: str, tally: dict[str, int]) -> Step:

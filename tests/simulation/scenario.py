@@ -1,14 +1,14 @@
 """What a scenario is, and what they all begin and end with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .ledger import Story
 from .process import Connection, Process, Request
-from .requests import look
+from .requests import Own, look
 from .subject import Subject
-from .world import ABSOLUTE_S, Setting, Simulation
+from .world import ABSOLUTE_S, IDLE_S, Setting, Simulation
 
 LIVE = Connection(0)
 Play = Callable[[Simulation], None]
@@ -45,19 +45,24 @@ def scenario(*, residue: tuple[str, ...] = (), name: str = "", **setting: int) -
     return register
 
 
-def seed_session(simulation: Simulation, key: bytes = b"s", values: dict[str, Any] | None = None) -> Story:
-    """A session that lies on all its homes, with every web process connected."""
+def seed_session(
+    simulation: Simulation, key: bytes = b"s", values: dict[str, Any] | None = None, own: Own | None = None
+) -> Story:
+    """A session that lies on all its homes, with every web process connected. `own`: limits of its own."""
     record = simulation.subject.record
     now_ms = simulation.now_ms()
     story = simulation.ledger.story(key)
-    story.deadline_s = simulation.now + ABSOLUTE_S
+    idle_s, absolute_s = own or (IDLE_S, ABSOLUTE_S)
+    story.idle_s, story.deadline_s = idle_s, simulation.now + absolute_s
     entries = {"marker": record.Entry(1, "birth", story.marker)}
     for name, value in (values or {}).items():
         entries[name] = record.Entry(2, "birth", value)
-    live = record.Live(entries, {}, now_ms, now_ms + int(ABSOLUTE_S * 1000), now_ms)
+    live = record.Live(entries, {}, now_ms, now_ms + int(absolute_s * 1000), now_ms)
+    if own:
+        live = replace(live, idle_ms=int(idle_s * 1000))
     for name in simulation.processes[0].homes(key):
         node = simulation.network.nodes[name]
-        node.put(key, live, simulation.now + simulation.lifetime.live_ttl_s)
+        node.put(key, live, simulation.now + idle_s * 1.05 + 5)
         log = simulation.ledger.log.setdefault(key, [])
         log.append((simulation.now, name, *node.memory(key), live))
     for process in simulation.processes:

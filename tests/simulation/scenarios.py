@@ -3,6 +3,8 @@
 from . import (
     scenarios_counters,
     scenarios_forgetting,
+    scenarios_lifetimes,
+    scenarios_locks,
     scenarios_moves,
     scenarios_pool,
     scenarios_refill,
@@ -13,6 +15,8 @@ from . import (
 __all__ = [
     "scenarios_counters",
     "scenarios_forgetting",
+    "scenarios_lifetimes",
+    "scenarios_locks",
     "scenarios_moves",
     "scenarios_pool",
     "scenarios_refill",

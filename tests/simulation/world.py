@@ -43,11 +43,13 @@ class Setting:
     copies: int = 2
     processes: int = 3
     memory_limit: int = 65_536
+    longest_s: int = int(ABSOLUTE_S)
 
 
 @cache
-def _lifetime(subject: Subject) -> Any:
-    return subject.lifetime.Lifetime(idle=timedelta(seconds=IDLE_S), absolute=timedelta(seconds=ABSOLUTE_S))
+def _lifetime(subject: Subject, longest_s: int) -> Any:
+    idle, absolute, longest = (timedelta(seconds=limit) for limit in (IDLE_S, ABSOLUTE_S, longest_s))
+    return subject.lifetime.Lifetime(idle=idle, absolute=absolute, longest=longest)
 
 
 class Simulation:
@@ -59,7 +61,8 @@ class Simulation:
         self.trace = trace
         self.now = 0.0
         self.epoch_s = EPOCH_S
-        self.lifetime = _lifetime(subject)
+        self.longest_s = setting.longest_s
+        self.lifetime = _lifetime(subject, setting.longest_s)
         self.codec = RecordCodec()
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.events = self.serial = self.names = 0

@@ -1,5 +1,7 @@
 """What a request changed, how it goes into a record, and what a visitor sees of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from memsession.errors import UnstorableValue
@@ -160,11 +162,12 @@ def test_counts_on_other_keys_do_not_show():
 def test_a_fold_leaves_what_is_no_counter_alone():
     """Without anything in the new place, plain entries keep their stamps, and counters become plain above all."""
     (memory,) = memories(1)
-    record = counted(put(put(EMPTY, "a", 1, "x"), "n", 10, "x"), "n", 5, memory)
+    record = counted(put(put(replace(EMPTY, idle_ms=50), "a", 1, "x"), "n", 10, "x"), "n", 5, memory)
     folded = fold(record, above=None, floor=7, writer="f")
 
     assert folded.entries == {"a": Entry(1, "x", 1), "n": Entry(8, "f", 15)}
     assert folded.counts == {}
+    assert (folded.created_ms, folded.deadline_ms, folded.idle_ms) == (100, 900, 50)
 
 
 def test_a_fold_of_a_deleted_counter_is_a_deletion():

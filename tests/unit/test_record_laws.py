@@ -44,7 +44,7 @@ class History:
     """Copies of one session that drift apart and are merged, changed by processes that count by their own memory."""
 
     def __init__(self) -> None:
-        first = Live({}, {}, 1, 1_000, 1)
+        first = Live({}, {}, 1, 1_000, 1, idle_ms=500)
         self.copies: list[Record] = [first] * COPIES
         self.made: list[Record] = [first]
         self.replaced: list[tuple[Record, Record]] = []
@@ -144,6 +144,29 @@ def test_what_is_written_dominates_what_it_replaces(history):
     """Every record is made on top of the one it replaces, and holds all of it."""
     for new, old in history.replaced:
         assert merge(new, old) == new
+
+
+heads = st.builds(
+    lambda numbers, doubted: Live({}, {}, *numbers[:4], doubted, numbers[4]),
+    st.tuples(*[st.integers(0, 3)] * 5),
+    st.sampled_from(("", "a", "b")),
+)
+
+
+@given(heads, heads, heads)
+def test_merge_keeps_its_laws_for_times_and_limits(a, b, c):
+    """Also where copies of one session should not differ."""
+    assert merge(a, b) == merge(b, a)
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
+    assert merge(a, merge(a, b)) == merge(a, b)
+
+
+@given(histories())
+def test_the_limits_of_a_session_never_change(history):
+    """Whatever is done under one ID, its absolute end and its own idle limit stay."""
+    lives = [record for record in history.made if isinstance(record, Live)]
+
+    assert {(record.deadline_ms, record.idle_ms) for record in lives} == {(1_000, 500)}
 
 
 @given(histories())

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ LIVE = Live(
     4,
     "doubted",
 )
+THIRTY_DAYS_MS = 2_592_000_000
 JSON_VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4)),
     lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
@@ -31,7 +33,15 @@ JSON_VALUES = st.recursive(
 
 
 @pytest.mark.parametrize(
-    "record", [LIVE, Live({}, {}, 0, 0, 0), Dead(Reason.INVALIDATED), Dead(Reason.REGENERATED, "ab" * 8)]
+    "record",
+    [
+        LIVE,
+        replace(LIVE, idle_ms=1),
+        replace(LIVE, idle_ms=THIRTY_DAYS_MS),
+        Live({}, {}, 0, 0, 0),
+        Dead(Reason.INVALIDATED),
+        Dead(Reason.REGENERATED, "ab" * 8),
+    ],
 )
 def test_records_come_back(record):
     """Every field and every form of entry survives."""
@@ -41,6 +51,7 @@ def test_records_come_back(record):
 def test_records_are_compact():
     """A session with one value costs a few dozen bytes."""
     assert encode(Live({"n": Entry(1, "w", 1)}, {}, 1, 2, 3)) == b'["L",1,2,3,1,"",{"n":[1,"w",1]},{}]'
+    assert encode(Live({}, {}, 1, 2, 3, idle_ms=5)) == b'["L",1,2,3,1,"",{},{},5]'
     assert encode(Dead(Reason.INVALIDATED)) == b'["D",2,""]'
 
 
@@ -50,10 +61,10 @@ def test_any_bytes_are_decoded_without_an_error(payload):
     assert decode(payload) is None
 
 
-@given(JSON_VALUES, st.integers(0, 8))
+@given(JSON_VALUES, st.integers(0, 9))
 def test_any_json_is_decoded_without_an_error(value, place):
     """JSON of any shape, also in the place of any field, is a well-formed record or none."""
-    fields = json.loads(encode(LIVE).decode("utf-8", "surrogatepass"))
+    fields = json.loads(encode(replace(LIVE, idle_ms=7)).decode("utf-8", "surrogatepass"))
     fields[place : place + 1] = [value]
     for text in (json.dumps(fields), json.dumps(value)):
         record = decode(text.encode("utf-8", "surrogatepass"))
@@ -93,14 +104,15 @@ def test_every_truncation_is_refused():
     assert [size for size in range(len(payload)) if decode(payload[:size]) is not None] == []
 
 
-def live(entry='[1,"w",1]', *, numbers="1,2,3,4", doubted='""', counts="{}"):
+def live(entry='[1,"w",1]', *, numbers="1,2,3,4", doubted='""', counts="{}", more=""):
     """The bytes of a live record with one entry."""
-    return f'["L",{numbers},{doubted},{{"k":{entry}}},{counts}]'.encode()
+    return f'["L",{numbers},{doubted},{{"k":{entry}}},{counts}{more}]'.encode()
 
 
 def test_the_pattern_of_the_next_test_is_a_record():
     """The bad records below differ from this one in a single field."""
     assert decode(live()) == Live({"k": Entry(1, "w", 1)}, {}, 1, 2, 3, 4)
+    assert decode(live(more=",1")) == Live({"k": Entry(1, "w", 1)}, {}, 1, 2, 3, 4, "", 1)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +140,10 @@ def test_the_pattern_of_the_next_test_is_a_record():
         live(numbers="1,NaN,3,4"),
         live(numbers="1,1e400,3,4"),
         live(doubted="1"),
+        *(
+            live(more=more)
+            for more in (",0", ",-1", ",1.0", ",true", ",null", ',"1"', f",{THIRTY_DAYS_MS + 1}", ",1,1")
+        ),
         live(counts="[]"),
         live(counts='{"k":[]}'),
         live(counts='{"k":{"w":[1]}}'),

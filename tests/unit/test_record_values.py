@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
@@ -11,9 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from memsession.errors import UnstorableValue
 from memsession.record import freeze, same, thaw
+from memsession.record import values as room
 
 scalars = st.one_of(
     st.none(),
@@ -183,3 +186,34 @@ def test_sets_have_one_plain_form():
 
     assert freeze(set(texts), "key") == freeze({*texts[25:], *texts[:25]}, "key")
     assert freeze({UUID(int=1), Decimal(1), date(2026, 1, 1)}, "key")["!"][0] == "set"
+
+
+def test_markup_stays_markup():
+    """MarkupSafe's text, which messages in Flask often are."""
+    value = freeze({"note": Markup("<b>saved</b>")}, "key")
+    back = thaw(value)["note"]
+
+    assert type(value["note"]["!"][1]) is str
+    assert type(back) is Markup
+    assert back == "<b>saved</b>"
+
+
+def test_markup_survives_a_server_without_the_library(monkeypatch):
+    """It is HTML there too, and goes back as it came."""
+    value = freeze(Markup("<b>saved</b>"), "key")
+    room._markup.cache_clear()
+    monkeypatch.setitem(sys.modules, "markupsafe", None)
+    try:
+        back = thaw(value)
+    finally:
+        room._markup.cache_clear()
+
+    assert type(back) is not Markup
+    assert back.__html__() == "<b>saved</b>"
+    assert freeze(back, "key") == value
+
+
+def test_markup_of_something_else_is_malformed():
+    """Only text is text."""
+    with pytest.raises(TypeError):
+        thaw({"!": ["Markup", 5]})
