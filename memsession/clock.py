@@ -34,9 +34,11 @@ class PoolClock:
     def now_ms(self) -> int:
         """Milliseconds since 1970, UTC. It goes back only for a correction of two seconds or more."""
         now = int(self._monotonic() * 1000.0 + self._offset_ms)
-        if now >= self._latest_ms or now <= self._latest_ms - BACKWARD_MS_MAX:
-            self._latest_ms = now
-        return self._latest_ms
+        # No lock, which a forked process might inherit closed. Threads that ask at once may cross; each is right.
+        latest = self._latest_ms
+        if now >= latest or now <= latest - BACKWARD_MS_MAX:
+            self._latest_ms = latest = now
+        return latest
 
     def observe(self, node: str, unix_time_s: int) -> None:
         """A node just said that it is `unix_time_s`. On average half of that second is over."""

@@ -11,9 +11,11 @@ depends on how it failed:
 - It was silent until the time-out: no request waits for it again. It is probed beside the requests, after 0.25 s,
   then after twice as long each time, up to 5 s, a little earlier by chance so that not all web servers knock at once.
 
-Nothing here waits, asks the time or draws a number by itself.
+Nothing here waits, asks the time or draws a number by itself. Several threads may tell and ask at once; observers are
+called by the one that made the difference, and never while others are kept waiting.
 """
 
+import threading
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
@@ -52,6 +54,7 @@ class Health:
         self._monotonic = monotonic
         self._chance = chance
         self._observe = observe
+        self._lock = threading.Lock()
         self._outages: dict[str, _Outage | None] = dict.fromkeys(nodes)
         self._tried_at: dict[str, float] = dict.fromkeys(self._outages, -RETRY_S)
 
@@ -61,11 +64,14 @@ class Health:
 
     def claim(self, node: str) -> bool:
         """Whether the caller is the request that may try an out node now. For the next second nobody else may."""
-        outage, now = self._outages[node], self._monotonic()
-        if outage is None or outage.retry_at is None or now < outage.retry_at:
+        if self._outages[node] is None:
             return False
-        outage.retry_at = now + RETRY_S
-        return True
+        with self._lock:
+            outage, now = self._outages[node], self._monotonic()
+            if outage is None or outage.retry_at is None or now < outage.retry_at:
+                return False
+            outage.retry_at = now + RETRY_S
+            return True
 
     def tried(self, node: str) -> None:
         """A connection to the node is being opened."""
@@ -73,20 +79,22 @@ class Health:
 
     def succeeded(self, node: str) -> None:
         """The node answered: it is up."""
-        if self._outages[node] is not None:
-            self._outages[node] = None
+        with self._lock:
+            before, self._outages[node] = self._outages[node], None
+        if before is not None:
             self._observe(NodeBack(node))
 
     def failed(self, node: str, fault: Fault, reason: str) -> None:
         """The node did not answer, or not properly: it is out."""
-        before = self._outages[node]
         retry_at = {
             Fault.REFUSED: self._monotonic() + RETRY_S,
             Fault.LOST: self._tried_at[node] + RETRY_S,
             Fault.SILENT: None,
         }
-        probes = before.probes + 1 if before is not None and before.fault is fault else 0
-        self._outages[node] = _Outage(fault, retry_at[fault], probes)
+        with self._lock:
+            before = self._outages[node]
+            probes = before.probes + 1 if before is not None and before.fault is fault else 0
+            self._outages[node] = _Outage(fault, retry_at[fault], probes)
         if before is None:
             self._observe(NodeOut(node, reason))
 

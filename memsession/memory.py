@@ -6,6 +6,7 @@ server does not see them.
 """
 
 import itertools
+import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from memsession.commands import (
     Unreachable,
     insists,
 )
-from memsession.events import NodeBack, NodeOut, Observer, log_event
+from memsession.events import NodeBack, NodeEvent, NodeOut, Observer, log_event
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 from memsession.wire import checked_key, checked_ttl
@@ -114,11 +115,11 @@ class MemoryNode:
         return Stored()
 
 
-class MemoryClient:
-    """Runs plans on `MemoryNode`s, with the interface of `memsession.aio.AsyncClient`.
+class _InProcess:
+    """What both clients of `MemoryNode`s share: rounds, which never wait and are one at a time.
 
-    `nodes` has them by name, to stop, restart and flush. `commands` counts what was asked, by the kind of command
-    (`"get"`, `"add"`, `"cas"`, `"bury"`).
+    `nodes` has the nodes by name, to stop, restart and flush. `commands` counts what was asked, by the kind of
+    command (`"get"`, `"add"`, `"cas"`, `"bury"`).
     """
 
     def __init__(
@@ -129,16 +130,7 @@ class MemoryClient:
         self._monotonic = monotonic
         self._observe = observe or log_event
         self._out: set[str] = set()
-
-    async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
-        """Run a plan to its end, without ever waiting. `deadline` as in `AsyncClient.run`."""
-        try:
-            commands = next(plan)
-            while True:
-                commands = plan.send(self._round(commands, deadline))
-        except StopIteration as finished:
-            result: T = finished.value
-            return result
+        self._lock = threading.Lock()
 
     def is_up(self, node: str) -> bool:
         """Whether the node runs."""
@@ -148,21 +140,29 @@ class MemoryClient:
         """Milliseconds since 1970 (UTC), by this machine's clock."""
         return time.time_ns() // 1_000_000
 
-    async def greet(self) -> None:
-        """Nothing needs to be opened."""
-
-    async def aclose(self) -> None:
-        """Nothing is open. The nodes keep what they hold."""
+    def _run(self, plan: Plan[T], deadline: float | None) -> T:
+        try:
+            commands = next(plan)
+            while True:
+                commands = plan.send(self._round(commands, deadline))
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
 
     def _round(self, commands: Sequence[Command], deadline: float | None) -> list[Reply]:
         late = deadline is not None and self._monotonic() >= deadline
         if late and not any(isinstance(command, Bury) for command in commands):
             return [Unreachable("the deadline has passed")] * len(commands)
-        return [self._answer(command) for command in commands]
+        changes: list[NodeEvent] = []
+        with self._lock:
+            replies = [self._answer(command, changes) for command in commands]
+        for change in changes:
+            self._observe(change)
+        return replies
 
-    def _answer(self, command: Command) -> Reply:
+    def _answer(self, command: Command, changes: list[NodeEvent]) -> Reply:
         node = self.nodes[command.node]
-        self._tell(command.node, node.running)
+        self._notice(command.node, node.running, changes)
         if not node.running:
             return Unreachable("the node is stopped") if insists(command) else Skipped()
         self.commands[type(command).__name__.lower()] += 1
@@ -176,10 +176,38 @@ class MemoryClient:
             case Bury(_, key, value, ttl):  # pragma: no branch
                 return node.bury(key, value, ttl)
 
-    def _tell(self, node: str, running: bool) -> None:
+    def _notice(self, node: str, running: bool, changes: list[NodeEvent]) -> None:
         if running and node in self._out:
             self._out.remove(node)
-            self._observe(NodeBack(node))
+            changes.append(NodeBack(node))
         elif not running and node not in self._out:
             self._out.add(node)
-            self._observe(NodeOut(node, "stopped"))
+            changes.append(NodeOut(node, "stopped"))
+
+
+class MemoryClient(_InProcess):
+    """Runs plans on `MemoryNode`s, with the interface of `memsession.aio.AsyncClient`."""
+
+    async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
+        """Run a plan to its end, without ever waiting. `deadline` as in `AsyncClient.run`."""
+        return self._run(plan, deadline)
+
+    async def greet(self) -> None:
+        """Nothing needs to be opened."""
+
+    async def aclose(self) -> None:
+        """Nothing is open. The nodes keep what they hold."""
+
+
+class BlockingMemoryClient(_InProcess):
+    """Runs plans on `MemoryNode`s, with the interface of `memsession.blocking.BlockingClient`."""
+
+    def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
+        """Run a plan to its end, without ever waiting. `deadline` as in `BlockingClient.run`."""
+        return self._run(plan, deadline)
+
+    def greet(self) -> None:
+        """Nothing needs to be opened."""
+
+    def close(self) -> None:
+        """Nothing is open. The nodes keep what they hold."""

@@ -14,6 +14,25 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
+class InThreads:
+    """A blocking client with the face of the asyncio one: each plan runs in a thread."""
+
+    def __init__(self, client):
+        self.blocking = client
+
+    def __getattr__(self, name):
+        return getattr(self.blocking, name)
+
+    async def run(self, plan, *, deadline=None):
+        return await asyncio.to_thread(self.blocking.run, plan, deadline=deadline)
+
+    async def greet(self):
+        await asyncio.to_thread(self.blocking.greet)
+
+    async def aclose(self):
+        await asyncio.to_thread(self.blocking.close)
+
+
 def rounds(*commands):
     """Send rounds one after the other; all replies in one list."""
     replies = []

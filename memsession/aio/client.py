@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from memsession.aio.exchange import Exchange
-from memsession.aio.greeting import Greeting
 from memsession.aio.round import Round
 from memsession.clock import PoolClock
 from memsession.commands import Command
 from memsession.errors import SessionError
 from memsession.events import NodeEvent, Observer, log_event
+from memsession.greeting import Greeting
 from memsession.health import recognise
 from memsession.plans.world import Plan
 from memsession.pool import Pool

@@ -6,11 +6,11 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from memsession.aio.greeting import Greeting
 from memsession.aio.link import Link
 from memsession.aio.round import Round
 from memsession.commands import Bury, Cas, Command, Conflict
 from memsession.events import Observer
+from memsession.greeting import Greeting
 from memsession.health import Health
 from memsession.pool import Pool
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from memsession.addresses import Node
 from memsession.aio.connection import Connection
-from memsession.aio.greeting import Greeting, TooOld, greet
+from memsession.aio.greeting import greet
 from memsession.aio.round import Round
 from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
+from memsession.greeting import Greeting, TooOld, address_of
 from memsession.health import Fault, Health
 from memsession.wire import encode
 
@@ -50,8 +51,7 @@ class Link:
     @property
     def address(self) -> str:
         """Where the node is, as people write it."""
-        host, port = self._node.host, self._node.port
-        return host if port == 0 else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address_of(self._node)
 
     def knock(self, command: Command, round_: Round, index: int) -> None:
         """Take a command while there is no connection: open one for it and let it wait, or answer at once.

@@ -14,21 +14,21 @@ class Turns:
 
     A turn ends with its plan, not with whoever waits for it: a plan whose caller was cancelled goes on in the
     background, and the next one begins only then. Otherwise it would find changes that are on their way already, and
-    perform them twice.
+    perform them twice. `busy`: a plan is under way.
     """
 
-    __slots__ = ("_begun", "_busy", "_free")
+    __slots__ = ("_begun", "_free", "busy")
 
     def __init__(self) -> None:
-        self._begun = self._busy = False
+        self._begun = self.busy = False
         self._free: asyncio.Event | None = None
 
     async def take(self, run: Callable[[Plan[T]], Awaitable[T]], plan: Plan[T]) -> T:
         """Run a plan when its turn has come."""
-        while self._busy:
+        while self.busy:
             self._free = self._free or asyncio.Event()
             await self._free.wait()
-        self._begun, self._busy = False, True
+        self._begun, self.busy = False, True
         try:
             return await run(self._turn(plan))
         finally:
@@ -43,7 +43,7 @@ class Turns:
             self._over()
 
     def _over(self) -> None:
-        self._busy = False
+        self.busy = False
         free, self._free = self._free, None
         if free is not None:
             free.set()

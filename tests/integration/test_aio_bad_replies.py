@@ -6,13 +6,35 @@ from datetime import timedelta
 import pytest
 
 from memsession.aio import AsyncClient
+from memsession.blocking import BlockingClient
 from memsession.commands import Add, Bury, Cas, Get
+from tests.conftest import LOOPS
 from tests.replies import KEY, bad_replies, line, plain, value
-from tests.rounds import kinds, rounds
+from tests.rounds import InThreads, kinds, rounds
 from tests.scripted import MARK, ScriptedNode, drip, write_and_close, write_and_reset
 
 TIMEOUT = timedelta(milliseconds=250)
 PATIENCE_S = 20.0
+
+
+class Stage:
+    """Where a client is tested: a loop in which the scripted nodes run, and the client or its threads."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.runner = asyncio.Runner(loop_factory=LOOPS.get(kind, asyncio.new_event_loop))
+        self.run = self.runner.run
+
+    def client(self, pool, **options):
+        return InThreads(BlockingClient(pool, **options)) if self.kind == "blocking" else AsyncClient(pool, **options)
+
+
+@pytest.fixture(params=[*LOOPS, "blocking"])
+def stage(request):
+    """The asyncio client in both loops, and the blocking one."""
+    stage = Stage(request.param)
+    with stage.runner:
+        yield stage
 
 
 def use(name, kind):
@@ -27,11 +49,11 @@ def use(name, kind):
     return reply
 
 
-async def outcome(node, kind):
+async def outcome(stage, node, kind):
     """The reply that a client gets from a scripted node, and whether it thinks the node up."""
     pool = node.pool(timeout=TIMEOUT)
     name = pool.nodes[0].name
-    client = AsyncClient(pool, observe=lambda event: None)
+    client = stage.client(pool, observe=lambda event: None)
     async with asyncio.timeout(PATIENCE_S):
         reply = await client.run(use(name, kind))
         up = client.is_up(name)
@@ -48,33 +70,33 @@ def answering(kind, text):
 
 
 @pytest.mark.parametrize("kind", ["get", "add", "cas", "bury"])
-def test_a_bad_reply_is_unreachable_and_ends_the_connection(runner, kind):
+def test_a_bad_reply_is_unreachable_and_ends_the_connection(stage, kind):
     """Whatever a node sends that is not the reply: no usable answer, and that connection is closed."""
 
     async def main():
         for asked, text in bad_replies():
             if asked == kind:
                 async with ScriptedNode(answering(kind, text)) as node:
-                    reply, up = await outcome(node, kind)
+                    reply, up = await outcome(stage, node, kind)
                     assert (kinds([reply]), up, node.connections) == (["Unreachable"], False, 1), text(KEY, 1)[:80]
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize("text", [line(b"EN"), value(b"again"), plain(b"ERROR\r\n"), plain(b"x")])
-def test_a_second_reply_never_reaches_the_next_request(runner, text):
+def test_a_second_reply_never_reaches_the_next_request(stage, text):
     """What comes after the reply is nobody's: the next request goes over another connection."""
 
     async def main():
         async with ScriptedNode(lambda kind, key, opaque: value(b"mine")(key, opaque) + text(key, opaque)) as node:
-            first, up = await outcome(node, "get")
+            first, up = await outcome(stage, node, "get")
             assert (first.value, up) == (b"mine", False)
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize("write", [write_and_close, write_and_reset])
-def test_a_connection_that_ends_anywhere_in_a_reply_is_no_answer(runner, write):
+def test_a_connection_that_ends_anywhere_in_a_reply_is_no_answer(stage, write):
     """Closed or reset after each number of bytes: unreachable, but for the whole reply, which is an answer."""
 
     async def main():
@@ -82,29 +104,29 @@ def test_a_connection_that_ends_anywhere_in_a_reply_is_no_answer(runner, write):
         for cut in range(len(whole)):
             async with ScriptedNode(lambda _kind, key, opaque, cut=cut: value(b"good")(key, opaque)[:cut]) as node:
                 node.write = write
-                reply, up = await outcome(node, "get")
+                reply, up = await outcome(stage, node, "get")
                 assert (kinds([reply]), up) == (["Unreachable"], False)
 
-    runner.run(main())
+    stage.run(main())
 
 
-def test_a_reply_that_drips_is_out_of_time(runner):
+def test_a_reply_that_drips_is_out_of_time(stage):
     """A byte now and then does not keep a request waiting: its time runs from when it was sent."""
 
     async def main():
         async with ScriptedNode(lambda _kind, key, opaque: value(b"x" * 100)(key, opaque)) as node:
             node.write = drip
-            reply, up = await outcome(node, "get")
+            reply, up = await outcome(stage, node, "get")
             assert "no reply within" in reply.reason
             assert not up
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize(
     "text", ["SERVER_ERROR out of memory storing object", "SERVER_ERROR object too large for cache"]
 )
-def test_a_declined_command_leaves_the_connection_in_use(runner, text):
+def test_a_declined_command_leaves_the_connection_in_use(stage, text):
     """memcached may decline a command; that is no fault of the connection, which goes on."""
 
     def script(kind, key, opaque):
@@ -113,7 +135,7 @@ def test_a_declined_command_leaves_the_connection_in_use(runner, text):
     async def main():
         async with ScriptedNode(script) as node:
             pool = node.pool()
-            client = AsyncClient(pool)
+            client = stage.client(pool)
             name = pool.nodes[0].name
             replies = await client.run(rounds([Bury(name, KEY, b"x", 60), Get(name, KEY)], [Get(name, KEY)]))
             assert kinds(replies) == ["Unreachable", "Hit", "Hit"]
@@ -121,7 +143,7 @@ def test_a_declined_command_leaves_the_connection_in_use(runner, text):
             assert (client.is_up(name), node.connections) == (True, 1)
             await client.aclose()
 
-    runner.run(main())
+    stage.run(main())
 
 
 GREETINGS = {
@@ -138,41 +160,41 @@ GREETINGS = {
 
 
 @pytest.mark.parametrize("name", GREETINGS)
-def test_a_node_that_does_not_greet_properly_is_out(runner, name):
+def test_a_node_that_does_not_greet_properly_is_out(stage, name):
     """A greeting that is not memcached's: no command is sent, what waited is unreachable, the connection closed."""
 
     async def main():
         async with ScriptedNode(answering("get", value(b"good")), **GREETINGS[name]) as node:
-            reply, up = await outcome(node, "get")
+            reply, up = await outcome(stage, node, "get")
             assert (kinds([reply]), up, node.commands) == (["Unreachable"], False, [])
             if name == "full":
                 assert "Too many open connections" in reply.reason
 
-    runner.run(main())
+    stage.run(main())
 
 
-def test_a_node_that_closes_after_its_greeting_is_out(runner):
+def test_a_node_that_closes_after_its_greeting_is_out(stage):
     """A connection that ends before the first command is none: what waited for it is unreachable, not forgotten."""
 
     async def main():
         for _ in range(20):
             async with ScriptedNode(answering("get", value(b"good"))) as node:
                 node.leaves = True
-                reply, up = await outcome(node, "get")
+                reply, up = await outcome(stage, node, "get")
                 assert (kinds([reply]), up, node.commands) == (["Unreachable"], False, [])
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize("version", ["1.4.15", "1.6.17", "1.5", "mcrouter 41.0.0", "0.9.99999.1"])
-def test_an_old_memcached_is_told_by_name(runner, caplog, version):
+def test_an_old_memcached_is_told_by_name(stage, caplog, version):
     """A server without meta commands gives every command a reply that names the cure, and one line in the log."""
 
     async def main():
         async with ScriptedNode(version=f"VERSION {version}\r\n".encode(), mark=b"ERROR\r\nERROR\r\n") as node:
             pool = node.pool(timeout=TIMEOUT)
             name = pool.nodes[0].name
-            client = AsyncClient(pool)
+            client = stage.client(pool)
             replies = [
                 *await client.run(rounds([Get(name, KEY)], [Get(name, KEY)])),
                 *await client.run(rounds([Add(name, KEY, b"x", 60)], [Get(name, KEY, force=True)])),
@@ -183,20 +205,20 @@ def test_an_old_memcached_is_told_by_name(runner, caplog, version):
             assert {reply.reason for reply in replies} == {f"{told} memcached there"}
             assert (node.commands, node.connections) == ([], 2)
 
-    runner.run(main())
+    stage.run(main())
     assert sum("too old" in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("version", ["1.6.18", "1.6.45", "1.7.0", "2.0.0-rc1", "1.6.18_3_gabcdef"])
-def test_a_new_memcached_is_used(runner, version):
+def test_a_new_memcached_is_used(stage, version):
     """1.6.18 and all that come after it are spoken to."""
 
     async def main():
         async with ScriptedNode(answering("get", value(b"good")), version=f"VERSION {version}\r\n".encode()) as node:
-            reply, up = await outcome(node, "get")
+            reply, up = await outcome(stage, node, "get")
             assert (reply.value, up) == (b"good", True)
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize(
@@ -209,29 +231,29 @@ def test_a_new_memcached_is_used(runner, version):
         {"stats": b"STAT time " + b"9" * 30 + b"\r\nEND\r\n"},
     ],
 )
-def test_a_node_without_incarnation_or_time_is_used_all_the_same(runner, greeting):
+def test_a_node_without_incarnation_or_time_is_used_all_the_same(stage, greeting):
     """A full node cannot keep its mark, and a time may be missing: sessions are read and written nevertheless."""
 
     async def main():
         async with ScriptedNode(answering("get", value(b"good")), **greeting) as node:
-            reply, up = await outcome(node, "get")
+            reply, up = await outcome(stage, node, "get")
             assert (reply.value, up) == (b"good", True)
 
-    runner.run(main())
+    stage.run(main())
 
 
 @pytest.mark.parametrize("stored", [MARK, b"something else stored there, long", b"0123456789ABCDEF0123456789ABCDEF"])
-def test_only_an_incarnation_is_taken_for_one(runner, stored):
+def test_only_an_incarnation_is_taken_for_one(stage, stored):
     """What somebody else stored under that key is nobody's name."""
 
     async def main():
         async with ScriptedNode(answering("get", value(b"good"))) as node:
             node.greeting["incarnation"] = value(stored)(b"memsession:node", 3)
             pool = node.pool()
-            client = AsyncClient(pool)
+            client = stage.client(pool)
             await client.run(use(pool.nodes[0].name, "get"))
             expected = {pool.nodes[0].name: MARK.decode()} if stored == MARK else {}
             assert client.incarnations == expected
             await client.aclose()
 
-    runner.run(main())
+    stage.run(main())

@@ -1,4 +1,4 @@
-"""What every client and node must do alike: the in-process model and asyncio with real memcached, same tests."""
+"""What every client and node must do alike: in-process model and real memcached, asyncio and blocking, same tests."""
 
 import asyncio
 from datetime import timedelta
@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from memsession.aio import AsyncClient
+from memsession.blocking import BlockingClient
 from memsession.commands import Add, Bury, Cas, Get, Hit, Token
-from memsession.memory import MemoryClient
+from memsession.memory import BlockingMemoryClient, MemoryClient
 from memsession.pool import Pool
-from tests.rounds import kinds, rounds
+from tests.rounds import InThreads, kinds, rounds
 
 KEY = b"memsession:contract"
 
@@ -18,8 +19,11 @@ class InProcess:
     """The in-process model under test."""
 
     def __init__(self, _memcached):
-        self.client = MemoryClient(Pool("memory://?nodes=2"))
+        self.client = self.new_client(Pool("memory://?nodes=2"))
         self.names = list(self.client.nodes)
+
+    def new_client(self, pool):
+        return MemoryClient(pool)
 
     def restart(self, name):
         self.client.nodes[name].restart()
@@ -29,14 +33,17 @@ class InProcess:
 
 
 class RealNodes:
-    """The asyncio client and two memcached processes under test."""
+    """A client and two memcached processes under test."""
 
     def __init__(self, memcached):
         nodes = [memcached(), memcached()]
         pool = Pool(*(node.address for node in nodes), timeout=timedelta(seconds=1))
-        self.client = AsyncClient(pool, observe=lambda event: None)
+        self.client = self.new_client(pool)
         self.names = [node.name for node in pool.nodes]
         self.nodes = dict(zip(self.names, nodes, strict=True))
+
+    def new_client(self, pool):
+        return AsyncClient(pool, observe=lambda event: None)
 
     def restart(self, name):
         self.nodes[name].restart()
@@ -45,7 +52,21 @@ class RealNodes:
         self.nodes[name].flush()
 
 
-@pytest.fixture(params=[InProcess, RealNodes])
+class InProcessBlocking(InProcess):
+    """The same model, asked by threads."""
+
+    def new_client(self, pool):
+        return InThreads(BlockingMemoryClient(pool))
+
+
+class RealNodesBlocking(RealNodes):
+    """The same processes, asked by threads."""
+
+    def new_client(self, pool):
+        return InThreads(BlockingClient(pool, observe=lambda event: None))
+
+
+@pytest.fixture(params=[InProcess, RealNodes, InProcessBlocking, RealNodesBlocking])
 def world(request, memcached):
     return request.param(memcached)
 

@@ -1,0 +1,228 @@
+"""One connection to every node, for one plan at a time: sends a round to all nodes, then reads from all."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
+from memsession.blocking.nodes import Nodes
+from memsession.blocking.opening import Opening
+from memsession.commands import Bury, Cas, Command, Conflict, Reply, Skipped, Unreachable, insists
+from memsession.health import Fault
+from memsession.wire import encode
+
+OUT_TIMEOUT_S = 0.05
+"""What a command waits for a node that is out to connect: for one that was wrongly thought out, that is plenty."""
+
+_CONFLICT = Conflict()
+_SKIPPED = Skipped()
+_LATE = "the deadline has passed"
+
+
+class Exchange:
+    """See the top of this file. It is used by one thread or greenlet at a time; `epoch` is for whoever lends it."""
+
+    def __init__(self, nodes: Nodes, epoch: int) -> None:
+        self.epoch = epoch
+        self._nodes = nodes
+        self._connections: dict[str, Connection] = {}
+
+    def holds(self, serial: int) -> bool:
+        """Whether it has the connection of this number. Another thread may be using it already."""
+        return any(connection.serial == serial for connection in tuple(self._connections.values()))
+
+    def ask(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
+        """Send a round and wait for the replies, until `deadline` (of `time.monotonic`) unless it buries.
+
+        When anything is raised, here or from outside, connections with unread replies are left: to `close_busy`.
+        """
+        replies: list[Any] = [None] * len(commands)
+        if deadline < math.inf:
+            if any(type(command) is Bury for command in commands):
+                deadline = math.inf
+            elif time.monotonic() >= deadline:
+                return [Unreachable(_LATE)] * len(commands)
+        asked, waiting = self._sort(commands, replies)
+        if asked:
+            self._send(asked, replies)
+        if waiting:
+            opened = self._opened(waiting, commands, replies, deadline)
+            self._send(opened, replies)
+            asked |= opened
+        self._read(asked, replies, deadline)
+        return replies
+
+    def meet(self) -> None:
+        """Connect to all nodes, or find out which of them are out."""
+        strangers = [name for name in self._nodes.names if self._ready(name) is None]
+        self._open(strangers, math.inf, patience_s=math.inf)
+
+    def close_busy(self) -> None:
+        """Close what has unread replies."""
+        busy = [name for name, connection in self._connections.items() if connection.busy]
+        for name in busy:
+            self._drop(name)
+
+    def close(self) -> None:
+        """Close all. It opens new ones when it is used again."""
+        while self._connections:
+            self._connections.popitem()[1].close()
+
+    def _sort(
+        self, commands: Sequence[Command], replies: list[Any]
+    ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """Give each command to the connection of its node, or answer it. By node: what to send, what waits."""
+        asked: dict[str, list[int]] = {}
+        waiting: dict[str, list[int]] = {}
+        ready: dict[str, Connection | None] = {}
+        for index, command in enumerate(commands):
+            name = command.node
+            if name not in ready:
+                ready[name] = self._ready(name)
+            connection = ready[name]
+            if connection is None:
+                reply = self._knock(command)
+                if reply is None:
+                    waiting.setdefault(name, []).append(index)
+                replies[index] = reply
+            elif type(command) is Cas and command.token.connection != connection.serial:
+                replies[index] = _CONFLICT
+            else:
+                connection.add(command, index)
+                asked.setdefault(name, []).append(index)
+        return asked, waiting
+
+    def _ready(self, name: str) -> Connection | None:
+        """The connection to a node that may be asked right away.
+
+        Of a node that is out none is used, though it may be sound: it would cost each exchange its own time-out to
+        learn what one has learnt. One that the node has closed meanwhile shows by a read that takes no time.
+        """
+        connection = self._connections.get(name)
+        if not self._nodes.health.is_up(name):
+            self._drop(name)
+            probed = self._nodes.probed(name)
+            if probed is not None:
+                self._connections[name] = probed
+            return probed
+        if connection is None:
+            return None
+        ended = connection.ended()
+        if ended is None:
+            return connection
+        self._drop(name)
+        self._nodes.closed_idle(name, connection, ended)
+        return None
+
+    def _knock(self, command: Command) -> Reply | None:
+        """What becomes of a command while there is no connection: an answer at once, or None if it waits for one.
+
+        A node that is out is left alone: only a command that insists, or whose turn it is to try, waits for it.
+        A `Cas` never waits, for its token came over a connection that is gone.
+        """
+        encode(command, 0)  # What cannot be sent is an error for the one who asks, whether or not it would be sent.
+        name, health = command.node, self._nodes.health
+        up = health.is_up(name)
+        if type(command) is Cas:
+            return _CONFLICT if up else _SKIPPED
+        if up or insists(command) or health.claim(name):
+            return None
+        return self._nodes.unfit(name) or _SKIPPED
+
+    def _opened(
+        self, waiting: dict[str, list[int]], commands: Sequence[Command], replies: list[Any], deadline: float
+    ) -> dict[str, list[int]]:
+        """Open connections for commands that wait for one, and give them to those that were."""
+        failures = self._open(waiting, deadline, OUT_TIMEOUT_S)
+        for name, indexes in waiting.items():
+            for index in indexes:
+                if name in failures:
+                    replies[index] = failures[name]
+                else:
+                    self._connections[name].add(commands[index], index)
+        return {name: indexes for name, indexes in waiting.items() if name not in failures}
+
+    def _open(self, names: Iterable[str], deadline: float, patience_s: float) -> dict[str, Unreachable]:
+        """Open connections to all these nodes at once; the reasons of those to which it could not.
+
+        A node that is out is waited for `patience_s` seconds; then what was begun is left to be a probe.
+        """
+        begun_at = time.monotonic()
+        openings: dict[str, tuple[Opening, float]] = {}
+        failures: dict[str, Unreachable] = {}
+        try:
+            for name in names:
+                begun = self._nodes.dial(name)
+                if isinstance(begun, Unreachable):
+                    failures[name] = begun
+                else:
+                    up = self._nodes.health.is_up(name)
+                    openings[name] = begun, begun.due if up else min(begun.due, begun_at + patience_s)
+            while openings:
+                name, (opening, until) = next(iter(openings.items()))
+                outcome = self._nodes.settle(name, opening, min(until, deadline), LOOKS_MAX)
+                del openings[name]
+                if outcome is None:
+                    failures[name] = self._given_up(name, opening, deadline)
+                elif isinstance(outcome, Unreachable):
+                    failures[name] = outcome
+                else:
+                    self._connections[name] = outcome
+        finally:
+            for opening, _ in openings.values():
+                opening.close()
+        return failures
+
+    def _given_up(self, name: str, opening: Opening, deadline: float) -> Unreachable:
+        self._nodes.leave(name, opening)
+        if time.monotonic() >= deadline:
+            return Unreachable(_LATE)
+        return Unreachable(f"{self._nodes.address(name)} is out: no connection within {OUT_TIMEOUT_S:g} s")
+
+    def _send(self, asked: dict[str, list[int]], replies: list[Any]) -> None:
+        """The time-out runs from here, for all nodes together: a hung one costs no more than one."""
+        for name, indexes in asked.items():
+            try:
+                self._connections[name].send()
+            except Broken as problem:
+                self._lose(name, problem, indexes, replies)
+        due = time.monotonic() + self._nodes.timeout_s
+        for name in asked:
+            if name in self._connections:
+                self._connections[name].due = due
+
+    def _read(self, asked: dict[str, list[int]], replies: list[Any], deadline: float) -> None:
+        for name, indexes in asked.items():
+            connection = self._connections.get(name)
+            if connection is None:
+                continue
+            try:
+                if connection.take(replies, min(connection.due, deadline)):
+                    continue
+            except Broken as problem:
+                self._lose(name, problem, indexes, replies)
+            else:
+                if deadline < connection.due:
+                    self._drop(name)
+                    _fill(indexes, replies, _LATE)
+                else:
+                    silent = Broken(Fault.SILENT, f"no reply within {self._nodes.timeout_s:g} s")
+                    self._lose(name, silent, indexes, replies)
+
+    def _lose(self, name: str, problem: Broken, indexes: list[int], replies: list[Any]) -> None:
+        self._drop(name)
+        self._nodes.broke(name, problem.fault, str(problem))
+        _fill(indexes, replies, str(problem))
+
+    def _drop(self, name: str) -> None:
+        connection = self._connections.pop(name, None)
+        if connection is not None:
+            connection.close()
+
+
+def _fill(indexes: list[int], replies: list[Any], reason: str) -> None:
+    """What has no reply is unreachable; what came before the trouble counts."""
+    for index in indexes:
+        if replies[index] is None:
+            replies[index] = Unreachable(reason)
