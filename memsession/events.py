@@ -6,7 +6,7 @@ happens to nodes. Sessions appear by the first characters of their public finger
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 _logger = logging.getLogger("memsession")
@@ -14,12 +14,91 @@ _logger = logging.getLogger("memsession")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to the session whose fingerprint begins with `session`."""
+    """Something happened to the session whose fingerprint begins with `session`.
+
+    `level` is the level of the log, `text` what the log says, with the names of fields in it.
+    """
 
     session: str
 
     level: ClassVar[int] = logging.INFO
     text: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Created(Event):
+    """A new session was stored."""
+
+    text: ClassVar[str] = "session %(session)s was created"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Event):
+    """A session was found. `repaired`: nodes that had lost it, or had an older copy, and have it again."""
+
+    repaired: tuple[str, ...] = ()
+    level: ClassVar[int] = logging.DEBUG
+    text: ClassVar[str] = "session %(session)s was loaded; nodes repaired: %(repaired)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Event):
+    """What a request changed was stored. `conflicts`: how often another request came first, and was merged with."""
+
+    conflicts: int = 0
+    level: ClassVar[int] = logging.DEBUG
+    text: ClassVar[str] = "session %(session)s was saved; conflicts merged: %(conflicts)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """A request logged out: the session is over everywhere."""
+
+    text: ClassVar[str] = "session %(session)s was ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(Event):
+    """The session goes on under a new ID, named `to`, and is over under the one it had."""
+
+    to: str = ""
+    text: ClassVar[str] = "session %(session)s goes on as %(to)s"
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere(Event):
+    """A request came with an ID that is signed, and is over. `why`: "ended", "expired" or "unknown"."""
+
+    why: str = "unknown"
+    text: ClassVar[str] = "a request came for session %(session)s, which is over: %(why)s"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesForgotten(Event):
+    """A session was changed after the response had begun, and `save()` was not called: the changes are lost."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = (
+        "session %(session)s was changed after the response had begun, and the changes are lost: "
+        "call save() after such changes"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LockBusy(Event):
+    """Another request held the lock for too long. `outcome`: "error", "read_only" or "merge"."""
+
+    outcome: str = "error"
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "session %(session)s is locked by a request that takes long; outcome: %(outcome)s"
+
+
+@dataclass(frozen=True, slots=True)
+class LockExpired(Event):
+    """A request held the lock for longer than it may; what it changed was not saved."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "a request held the lock of session %(session)s for too long: its changes were not saved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +114,7 @@ class ChangesDropped(Event):
     """A request changed a session that another request had ended meanwhile; its changes were not kept."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "session %s ended while a request was changing it: the changes were dropped"
+    text: ClassVar[str] = "session %(session)s ended while a request was changing it: the changes were dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +122,9 @@ class InDoubt(Event):
     """A session could not be found, but one of its nodes did not answer. Its cookie is kept."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "session %s was not found, but not all of its nodes answered: shown empty, cookie kept"
+    text: ClassVar[str] = (
+        "session %(session)s was not found, but not all of its nodes answered: shown empty, cookie kept"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +132,7 @@ class Unreadable(Event):
     """All that was found of a session fails its seal or does not parse. An alarm: wrong secret, or tampering."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "session %s cannot be read: is secret_key the same on all web servers? cookie kept"
+    text: ClassVar[str] = "session %(session)s cannot be read: is secret_key the same on all web servers? cookie kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +140,7 @@ class Unanswered(Event):
     """None of a session's nodes answered. The visitor gets a 503, or an empty session (see `on_outage`)."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %s answered: are they running? cookie kept"
+    text: ClassVar[str] = "no node of session %(session)s answered: are they running? cookie kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +148,7 @@ class ChangesUnsaved(Event):
     """Under `on_outage="empty"`, a request changed a session none of whose nodes answered. Nothing was kept."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %s answered: what a request changed was not saved"
+    text: ClassVar[str] = "no node of session %(session)s answered: what a request changed was not saved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +156,7 @@ class SaveFailed(Event):
     """No node of a session acknowledged what a request did to it. The visitor gets a 503."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %s acknowledged a change: answered 503"
+    text: ClassVar[str] = "no node of session %(session)s acknowledged a change: answered 503"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +165,7 @@ class TombstoneMissed(Event):
 
     nodes: tuple[str, ...] = ()
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "session %s was ended, but some of its nodes did not answer"
+    text: ClassVar[str] = "session %(session)s was ended, but of its nodes did not answer: %(nodes)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +229,14 @@ def log(event: AnyEvent) -> None:
     if not isinstance(event, Event):
         log_event(event)
     elif _logger.isEnabledFor(event.level):
-        _logger.log(event.level, event.text, *([event.session] if "%s" in event.text else []))
+        _logger.log(event.level, event.text, _shown(event))
+
+
+def _shown(event: Event) -> dict[str, object]:
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {
+        name: (" ".join(value) or "none") if isinstance(value, tuple) else value for name, value in values.items()
+    }
 
 
 def guarded(observe: Observe) -> Observe:

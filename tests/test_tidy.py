@@ -18,12 +18,12 @@ FORBIDDEN = {"base", "common", "helper", "helpers", "manager", "misc", "util", "
 
 GROUND = {
     *("errors", "commands", "identity", "secret", "seal", "cookies", "lifetime"),
-    *("pool", "addresses", "placement", "record"),
+    *("pool", "addresses", "placement", "record", "exclusive"),
 }
-FIRST = {"wire", "health", "events", "clock", "plans", "vault"}
-WEST = {"aio", "memory"}
+FIRST = {"wire", "greeting", "health", "events", "clock", "plans", "vault"}
+WEST = {"aio", "blocking", "memory"}
 EAST = {"session", "lifecycle"}
-ROOF = {"asgi"}
+ROOF = {"asgi", "calls", "fastapi", "flask", "testing", "wsgi"}
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(FIRST, 1),
@@ -183,12 +183,12 @@ def test_types_are_published():
     assert (HOUSE / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(("group", "file"), [("test", "test.txt"), ("lint", "lint.txt")])
+@pytest.mark.parametrize(("group", "file"), [("test", "test.txt"), ("lint", "lint.txt"), ("docs", "docs.txt")])
 def test_what_is_used_is_pinned(group, file):
     """Every name that a group or the package itself asks for stands in the requirements, in one exact version."""
     text = (PROJECT / "requirements" / file).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith(("#", "-r "))]
-    pinned = [re.fullmatch(r"([\w-]+)==[\w.]+", line) for line in lines]
+    pinned = [re.fullmatch(r"([\w.-]+)==[\w.]+", line) for line in lines]
     names = {_normal(match[1]) for match in pinned if match}
     asked = [*PROGRAM["dependency-groups"][group], *(PROGRAM["project"]["dependencies"] if group == "test" else ())]
 

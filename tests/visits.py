@@ -6,6 +6,7 @@ from enum import Enum
 
 from memsession.commands import Add, Bury, Cas, Get, Skipped, Unreachable
 from memsession.cookies import Cookie, CookieSigner
+from memsession.errors import SessionError
 from memsession.lifecycle import ROTATE_ON, Lifecycle
 from memsession.lifetime import Lifetime
 from memsession.memory import MemoryNode
@@ -19,6 +20,9 @@ from memsession.vault import Vault
 
 SECRET = "n0t-s0-s3cr3t-7d0f1b3a5c9e2846-8ac1f0e2"
 START_MS = 1_795_177_655_000
+
+ORDINARY = {"Created", "Loaded", "Saved", "Ended", "Moved", "NotThere"}
+"""Kinds of events that tell of no trouble."""
 
 _writers = itertools.count(1)
 
@@ -136,11 +140,15 @@ class Browser:
 
 
 class WebServer:
-    """One web server on some nodes: a lifecycle with its own memory of counters. `events` is what it was told."""
+    """One web server on some nodes: a lifecycle with its own memory of counters. `events` is what it was told.
+
+    `waiting` is called with each pause of a request that waits for its turn, before the time has passed.
+    """
 
     def __init__(self, nodes, *, lifetime=None, rotate_on=ROTATE_ON, secrets=SECRET, cookie=None, **settings):
         self.nodes = nodes
         self.events = []
+        self.waiting = lambda pause_s: None
         keys = secret_keys(secrets)
         self.world = World(
             homes=nodes.pool.homes,
@@ -166,9 +174,9 @@ class WebServer:
     def _tell(self, event):
         self.events.append(event)
 
-    def arrive(self, browser, *, https=True):
-        """A request comes in, and its session is loaded."""
-        return Request(self, browser, https)
+    def arrive(self, browser, *, https=True, method="GET", path="/"):
+        """A request comes in, waits for its turn if it has to, and its session is loaded."""
+        return Request(self, browser, https, method, path)
 
     def visit(self, browser, act=lambda session: None):
         """A whole request: arrive, act on the session, leave."""
@@ -178,6 +186,10 @@ class WebServer:
         return request
 
     def told(self):
+        """The kinds of events that tell of trouble since the last time; and forget all."""
+        return [name for name in self.told_of_all() if name not in ORDINARY]
+
+    def told_of_all(self):
         """The kinds of events since the last time; and forget them."""
         events, self.events = self.events, []
         return [type(event).__name__ for event in events]
@@ -186,15 +198,32 @@ class WebServer:
 class Request:
     """A request under way."""
 
-    def __init__(self, server, browser, https):
+    def __init__(self, server, browser, https, method="GET", path="/"):
         self.server = server
         self.browser = browser
         self.lifecycle = server.lifecycle
         self.visit = self.lifecycle.arrive(browser.header(), https=https)
         self.set_cookie = None
         self.result = None
-        if self.visit.ticket is not None:
-            self.run(self.lifecycle.load(self.visit))
+        try:
+            if self.lifecycle.needs_turn(self.visit, method, path):
+                self.take_turn()
+            if self.visit.ticket is not None:
+                self.run(self.lifecycle.load(self.visit))
+        except SessionError:
+            self.over()
+            raise
+
+    def take_turn(self):
+        """Wait for the lock."""
+        while (pause_s := self.run(self.lifecycle.claim(self.visit))) is not None:
+            self.server.waiting(pause_s)
+            self.server.nodes.now_s += pause_s
+
+    def over(self):
+        """The request is over, in whatever way; nothing is committed."""
+        if self.visit.owner is not None:
+            self.run(self.lifecycle.end_turn(self.visit))
 
     @property
     def session(self):
@@ -220,9 +249,11 @@ class Request:
 
     def leave(self):
         """Commit, and the browser takes the response with its cookie."""
-        self.commit()
-        self.visit.answered = True
-        self.set_cookie = self.lifecycle.set_cookie(self.visit)
+        try:
+            self.commit()
+            self.set_cookie = dict(self.lifecycle.answer(self.visit, [], [])).get(b"set-cookie")
+        finally:
+            self.over()
         self.browser.take(self.set_cookie)
         return self
 

@@ -1,9 +1,9 @@
 """From cookie to session and back, as plans: a request's whole life, without a socket."""
 
-from memsession.lifecycle.headers import add_headers
-from memsession.lifecycle.lifecycle import ROTATE_ON, Lifecycle
+from memsession.lifecycle.build import Senses, build
+from memsession.lifecycle.lifecycle import Lifecycle
+from memsession.lifecycle.options import ROTATE_ON, Options, Settings, check_names, pool_of, settings
 from memsession.lifecycle.plain_http import PlainHttp
-from memsession.lifecycle.settings import build, pool_of
 from memsession.lifecycle.visit import CookieAction, Delete, Issue, Keep, Standing, Ticket, Visit
 
 __all__ = [
@@ -13,11 +13,15 @@ __all__ = [
     "Issue",
     "Keep",
     "Lifecycle",
+    "Options",
     "PlainHttp",
+    "Senses",
+    "Settings",
     "Standing",
     "Ticket",
     "Visit",
-    "add_headers",
     "build",
+    "check_names",
     "pool_of",
+    "settings",
 ]

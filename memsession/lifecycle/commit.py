@@ -1,37 +1,27 @@
-"""Commit: what a request did to its session goes to the nodes.
-
-What was performed, or dropped and reported, is settled in the ledger and never performed twice. What raised is still
-to be done: if the application goes on, the next commit tries again.
-"""
+"""Commit: what a request did to its session goes to the nodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from memsession.errors import PoolUnavailable, SessionTooLarge
-from memsession.events import ChangesDropped, ChangesUnsaved, Observe, SaveFailed, TombstoneMissed
+from memsession.events import ChangesDropped, ChangesUnsaved, Created, Ended, Moved, Observe, TombstoneMissed
 from memsession.identity import mark, short
 from memsession.lifecycle.visit import DELETE, KEEP, Issue, Standing, Ticket, Visit
+from memsession.lifecycle.writes import Writes
 from memsession.plans import (
     INVALIDATED,
-    Absent,
-    Ended,
-    Found,
-    Gone,
+    Limits,
     LostRace,
     Plan,
     Regenerated,
-    Saved,
     World,
     bear,
     draw,
     end,
-    load,
     regenerate,
-    save,
 )
-from memsession.record import Changes, Dead, Live, Reason, apply
-from memsession.session import NO_CHANGES, changes_of, content_of, settle
+from memsession.plans import Saved as WasSaved
+from memsession.record import Changes, Dead, Live, Reason
+from memsession.session import changes_of, content_of, is_stale, renew, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +29,9 @@ class Commit:
     """Decides by the visit's standing and by what the request did, and runs the plans for it."""
 
     world: World
+    writes: Writes
     new_ticket: Callable[[], Ticket]
     mark_key: bytes
-    max_bytes: int
     observe: Observe
     rotate_on: frozenset[str]
     empty_on_outage: bool
@@ -55,10 +45,11 @@ class Commit:
 
     def _run(self, visit: Visit, changes: Changes) -> Plan[None]:
         if visit.standing is Standing.DROPPED and not self._logs_in_late(visit, changes):
-            self.drop(visit, changes)
+            self.writes.drop(visit, changes)
         elif self._ends(visit):
             changes = content_of(visit.session, visit.ledger)
-            self.sealed(b"", self._newborn(changes, ""))  # what does not fit raises before anything is ended
+            # What does not fit raises before anything is ended.
+            self.writes.sealed(b"", self.writes.newborn(visit, changes, ""))
             yield from self._end(visit)
             if changes:
                 yield from self._begin(visit, changes)
@@ -68,9 +59,13 @@ class Commit:
             if changes:
                 yield from self._begin(visit, changes)
         elif self._moves(visit, changes):
+            changes = _with_new_token(visit, changes)
             yield from self._regenerate(visit, changes)
+        elif visit.read_only:
+            if changes:
+                self.observe(ChangesDropped(short(visit.ticket.key) if visit.ticket else ""))
         elif changes or visit.owed or self._renewal_is_due(visit.found.record):
-            yield from self._save(visit, changes)
+            yield from self.writes.save(visit, changes)
         settle(visit.ledger, changes)
 
     def _logs_in_late(self, visit: Visit, changes: Changes) -> bool:
@@ -91,19 +86,51 @@ class Commit:
 
     def _moves(self, visit: Visit, changes: Changes) -> bool:
         """Whether what the request did asks for a new ID, as a login does."""
-        if visit.ledger.regenerated or (visit.ledger.cleared and dict.__len__(visit.session)):
+        ledger = visit.ledger
+        if ledger.regenerated or ledger.own_lifetime is not None:
+            return True
+        if ledger.cleared and dict.__len__(visit.session):
             return True
         return not (self.rotate_on.isdisjoint(changes.puts) and self.rotate_on.isdisjoint(changes.deletes))
 
+    def is_asked(self, visit: Visit) -> bool:
+        """Whether the application has asked for something that its changes do not show, and that can be done."""
+        ledger = visit.ledger
+        if visit.standing in (Standing.NEW, Standing.DROPPED):
+            return False
+        asked = ledger.invalidated or ledger.regenerated or ledger.own_lifetime is not None
+        return asked or (ledger.cleared and visit.standing is not Standing.FOUND)
+
     def _renewal_is_due(self, record: Live) -> bool:
-        return self.world.now_ms() - record.seen_ms > self.world.lifetime.renewal_ms
+        return self.world.now_ms() - record.seen_ms > self.world.renewal_ms(record)
+
+    def _limits(self, visit: Visit, changes: Changes, record: Live) -> Limits | None:
+        """When the session under its new ID is to end, if that changes; a login begins the absolute limit anew."""
+        ledger, now_ms = visit.ledger, self.world.now_ms()
+        if ledger.own_lifetime is not None:
+            return Limits(ledger.own_lifetime.idle_ms, now_ms + ledger.own_lifetime.absolute_ms)
+        if not ledger.reauthenticated and not self._logs_in(visit, changes):
+            return None
+        deadline_ms = now_ms + self.world.lifetime.absolute_ms
+        if ledger.cleared:
+            return Limits(0, deadline_ms)
+        return Limits(record.idle_ms, max(record.deadline_ms, deadline_ms))
+
+    def _logs_in(self, visit: Visit, changes: Changes) -> bool:
+        """Whether there is a visitor known now where there was none."""
+        if visit.ledger.cleared:
+            # Whoever empties the session and names a visitor has just seen who he is, even if it is the same one.
+            return any(dict.get(visit.session, key) is not None for key in self.rotate_on)
+        before = visit.ledger.before
+        return any(changes.puts.get(key) is not None and before.get(key) is None for key in self.rotate_on)
 
     def _end(self, visit: Visit) -> Plan[None]:
         """End the session, and the one it was begun in doubt about."""
         if visit.ticket is not None:
             buried = yield from end(self.world, visit.ticket.key)
             if not buried.confirmed:
-                raise self.failed(visit)
+                raise self.writes.failed(visit)
+            self.observe(Ended(short(visit.ticket.key)))
             if buried.missed:
                 self.observe(TombstoneMissed(short(visit.ticket.key), buried.missed))
             if visit.found is not None:
@@ -114,8 +141,11 @@ class Commit:
         visit.ticket = visit.found = None
         visit.standing, visit.stale = Standing.NEW, False
         visit.owed = frozenset()
-        visit.ledger.before, visit.ledger.key = {}, None
-        visit.ledger.done()
+        ledger, own_lifetime = visit.ledger, visit.ledger.own_lifetime
+        ledger.before, ledger.key, ledger.record = {}, None, None
+        ledger.increments.clear()  # what follows is stored as plain values, for the first time
+        ledger.done()
+        ledger.own_lifetime = own_lifetime
 
     def _end_doubted(self, doubted: str, dead: Dead) -> Plan[None]:
         """Where its nodes can be reached; waiting for them would keep visitors from logging in or out."""
@@ -127,7 +157,7 @@ class Commit:
     def _give_up(self, visit: Visit, changes: Changes) -> None:
         """No node answered. Changes may be lost if the application said so; a login must not seem to succeed."""
         if self._moves(visit, changes):
-            raise self.failed(visit)
+            raise self.writes.failed(visit)
         if changes:
             self.observe(ChangesUnsaved(short(visit.ticket.key) if visit.ticket else ""))
 
@@ -136,122 +166,54 @@ class Commit:
         visit.needs_cookie()
         doubted = visit.ticket.key.decode() if visit.ticket and visit.standing is Standing.DOUBT else ""
         login = self._moves(visit, changes)
-        record = self._newborn(changes, "" if login else doubted)
+        record = self.writes.newborn(visit, changes, "" if login else doubted)
         ticket, outcome = yield from bear(
-            self.world, self.new_ticket, record, visit.deadline, lambda key: self.sealed(key, record)
+            self.world, self.new_ticket, record, visit.deadline, lambda key: self.writes.sealed(key, record)
         )
-        if not isinstance(outcome, Saved):
+        if not isinstance(outcome, WasSaved):
             if login or not self.empty_on_outage:
-                raise self.failed(visit)
+                raise self.writes.failed(visit)
             visit.standing = Standing.OUTAGE
             self.observe(ChangesUnsaved("(new)"))
             return
         if login:
             # As by a login that found it: a slow request under the old ID must not replace the new cookie.
             yield from self._end_doubted(doubted, Dead(Reason.REGENERATED, mark(self.mark_key, ticket.id)))
-        self.settle(visit, ticket, record)
+        self.writes.settle(visit, ticket, record)
         visit.cookie = Issue(ticket.id)
         visit.ledger.done()
-
-    def _newborn(self, changes: Changes, doubted: str) -> Live:
-        now_ms = self.world.now_ms()
-        empty = Live({}, {}, now_ms, now_ms + self.world.lifetime.absolute_ms, now_ms, 0, doubted)
-        # Nobody else counts under an ID that nobody has: the counters begin as plain values.
-        puts = Changes({**changes.puts, **changes.increments})
-        return apply(empty, puts, {}, writer=self.world.nonce(), now_ms=now_ms)
-
-    def settle(self, visit: Visit, ticket: Ticket, record: Live) -> None:
-        """From here on the visit is with the session stored under `ticket`, whose tokens are not known."""
-        visit.ticket, visit.found = ticket, Found(record, {})
-        visit.standing, visit.stale = Standing.FOUND, True
-        visit.ledger.key = ticket.key
-
-    def _draft(self, visit: Visit, key: bytes, record: Live, changes: Changes) -> tuple[Live, Any]:
-        """The record with the changes on top, and sealed; nothing is counted if it is too large."""
-        world, owed = self.world, visit.owed
-        increments = {**dict.fromkeys(owed, 0), **changes.increments} if owed else changes.increments
-        now_ms, writer = world.now_ms(), world.nonce() if changes.puts or changes.deletes else ""
-        with world.counters.counting(key, increments) as own:
-            if owed:
-                # Before the rest: an assignment has to see what was counted before it.
-                record = apply(record, NO_CHANGES, {name: own[name] for name in owed}, writer=writer, now_ms=now_ms)
-            draft = apply(record, changes, own, writer=writer, now_ms=now_ms)
-            return draft, self.sealed(key, draft)
-
-    def sealed(self, key: bytes, record: Live) -> Any:
-        """The value to store. Raises `SessionTooLarge`."""
-        value = self.world.codec.seal(key, record)
-        if len(value) > self.max_bytes:
-            raise SessionTooLarge(len(value), self.max_bytes)
-        return value
-
-    def _save(self, visit: Visit, changes: Changes) -> Plan[None]:
-        found = yield from self.fresh(visit, changes)
-        if found is None or visit.ticket is None:
-            return
-        record, value = self._draft(visit, visit.ticket.key, found.record, changes)
-        match (yield from save(self.world, visit.ticket.key, record, found.tokens, visit.deadline, value)):
-            case Saved(merged):
-                self.settle(visit, visit.ticket, merged)
-                visit.owed = frozenset()
-            case Gone():
-                self.drop(visit, changes)
-            case _ if changes or visit.owed:
-                raise self._unconfirmed(visit, changes)
-
-    def fresh(self, visit: Visit, changes: Changes) -> Plan[Found | None]:
-        """The session with tokens to save on; None if it ended meanwhile, and the changes were dropped."""
-        if not visit.stale or visit.ticket is None:
-            return visit.found
-        match (yield from load(self.world, visit.ticket.key)):
-            case Found() as found:
-                visit.found, visit.stale = found, False
-                return found
-            case Ended() | Absent():
-                self.drop(visit, changes)
-                return None
-            case _:
-                raise self.failed(visit)
-
-    def drop(self, visit: Visit, changes: Changes) -> None:
-        """The session ended while the request was under way: its changes are dropped, not merged."""
-        if changes or visit.ledger.invalidated:
-            self.observe(ChangesDropped(short(visit.ticket.key) if visit.ticket else ""))
-        visit.found, visit.standing, visit.stale = None, Standing.DROPPED, False
-        visit.owed = frozenset()
-        visit.ledger.done()
+        self.observe(Created(short(ticket.key)))
 
     def _regenerate(self, visit: Visit, changes: Changes) -> Plan[None]:
         visit.needs_cookie()
-        found = yield from self.fresh(visit, changes)
+        found = yield from self.writes.fresh(visit, changes)
         if found is None or visit.ticket is None:
             return
         old = visit.ticket.key
-        record, _ = self._draft(visit, old, found.record, changes)
+        record, _ = self.writes.draft(visit, old, found.record, changes)
+        limits = self._limits(visit, changes, found.record)
         ticket = draw(self.world, self.new_ticket)
         mine = mark(self.mark_key, ticket.id)
-        plan = regenerate(self.world, old, ticket.key, record, found.tokens, mine, visit.deadline)
+        plan = regenerate(self.world, old, ticket.key, record, found.tokens, mine, visit.deadline, limits)
         match (yield from plan):
             case Regenerated(moved, missed):
                 if missed:
                     self.observe(TombstoneMissed(short(old), missed))
                 yield from self._end_doubted(moved.doubted, Dead(Reason.REGENERATED, mine))
-                self.settle(visit, ticket, moved)
+                self.writes.settle(visit, ticket, moved)
                 visit.cookie = Issue(ticket.id)
                 visit.ledger.done()
                 visit.owed = frozenset()
+                self.observe(Moved(short(old), short(ticket.key)))
             case LostRace():
-                self.drop(visit, changes)
+                self.writes.drop(visit, changes)
             case _:
-                raise self._unconfirmed(visit, changes)
+                raise self.writes.unconfirmed(visit, changes)
 
-    def _unconfirmed(self, visit: Visit, changes: Changes) -> PoolUnavailable:
-        """The increments are in this process's memory and may be in a node: sent again, but never counted again."""
-        visit.owed |= changes.increments.keys()
-        settle(visit.ledger, Changes(increments=changes.increments))
-        return self.failed(visit)
 
-    def failed(self, visit: Visit) -> PoolUnavailable:
-        """To be raised: nobody acknowledged."""
-        self.observe(SaveFailed(short(visit.ticket.key) if visit.ticket else "(new)"))
-        return PoolUnavailable("no memcached node of this session acknowledged the change: are they running?")
+def _with_new_token(visit: Visit, changes: Changes) -> Changes:
+    """With its ID the session changes its CSRF token, unless the request has done so already."""
+    if not is_stale(visit.session, visit.ledger.before):
+        return changes
+    renew(visit.session)
+    return changes_of(visit.session, visit.ledger)

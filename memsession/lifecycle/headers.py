@@ -5,6 +5,7 @@ from storing a Set-Cookie (OWASP Session Management Cheat Sheet, "Web Content Ca
 taken away or weakened.
 """
 
+from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -18,14 +19,17 @@ UNAVAILABLE_BODY: Final = b"The session store is unavailable. Please try again i
 """What a visitor reads with status 503, when no node of the session answers. No cookie is touched."""
 
 
-def add_headers(headers: Headers, *, cookie: bytes | None) -> None:
-    """Add what a response that depends on the session needs, and its Set-Cookie if there is one."""
-    if not _has(headers, b"vary", b"cookie", b"*"):
-        headers.append((b"vary", b"Cookie"))
+def headers_to_add(headers: Iterable[tuple[bytes, bytes]], *, cookie: bytes | None) -> Headers:
+    """What a response with these headers needs beside them when it depends on the session, or sets its cookie."""
+    there = list(headers)
+    added: Headers = []
+    if not _has(there, b"vary", b"cookie", b"*"):
+        added.append((b"vary", b"Cookie"))
     if cookie is not None:
-        headers.append((b"set-cookie", cookie))
-        if not _has(headers, b"cache-control", b"no-store"):
-            headers.append((b"cache-control", b"no-store"))
+        added.append((b"set-cookie", cookie))
+        if not _has(there, b"cache-control", b"no-store"):
+            added.append((b"cache-control", b"no-store"))
+    return added
 
 
 def _has(headers: Headers, name: bytes, *words: bytes) -> bool:

@@ -14,24 +14,36 @@ What happens at commit, in this order of precedence:
     nothing                                     at most once per idle/20 the time of last use is renewed
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 
 from memsession.cookies import CookieSigner
-from memsession.errors import PoolUnavailable
-from memsession.events import CookieRefused, InDoubt, Observe, Unanswered, Unreadable
+from memsession.errors import PoolUnavailable, UnstorableValue
+from memsession.events import (
+    ChangesForgotten,
+    CookieRefused,
+    InDoubt,
+    NotThere,
+    Observe,
+    SaveFailed,
+    Unanswered,
+    Unreadable,
+)
+from memsession.events import Loaded as LoadedEvent
+from memsession.exclusive import Exclusive
 from memsession.identity import SessionId, short, storage_key
 from memsession.lifecycle.commit import Commit
+from memsession.lifecycle.headers import Headers, headers_to_add
 from memsession.lifecycle.midway import Midway
+from memsession.lifecycle.options import ROTATE_ON
+from memsession.lifecycle.plain_http import PlainHttp
+from memsession.lifecycle.turn import Turn
 from memsession.lifecycle.visit import KEEP, Issue, Standing, Ticket, Visit
+from memsession.lifecycle.writes import Writes
 from memsession.plans import Absent, Doubt, Ended, Found, Loaded, Outage, Plan, World, load
 from memsession.pool import Pool
 from memsession.record import Reason, visible
-from memsession.session import Ledger, SessionDict
-
-ROTATE_ON = ("user_id", "_user_id", "_auth_user_id", "user")
-"""Keys by which applications usually remember who is logged in; their change renews the ID."""
-
+from memsession.session import PERMANENT_KEY, Ledger, SessionDict, changes_of, response_begins
 
 REMEMBERED = 4_096
 """Visitors whose storage key is remembered from one request to the next."""
@@ -51,24 +63,33 @@ class Lifecycle:
         observe: Observe,
         rotate_on: Collection[str] = ROTATE_ON,
         empty_on_outage: bool = False,
+        always_vary: bool = False,
+        exclusive: Exclusive | None = None,
+        plain_http: PlainHttp | None = None,
     ) -> None:
         self.world = world
         self._signer = signer
         self._make_session = make_session
         self._observe = observe
+        self._rotate_on = frozenset(rotate_on)
         self._prefix = pool.prefix
         self._budget_s = pool.budget.total_seconds()
         self._empty_on_outage = empty_on_outage
+        self._always_vary = always_vary
+        self._plain_http = plain_http
         self._commit = Commit(
             world=world,
+            writes=Writes(world=world, max_bytes=pool.max_bytes, observe=observe),
             new_ticket=lambda: self._ticket(SessionId.new()),
             mark_key=keys[0],
-            max_bytes=pool.max_bytes,
             observe=observe,
-            rotate_on=frozenset(rotate_on),
+            rotate_on=self._rotate_on,
             empty_on_outage=empty_on_outage,
         )
         self._midway = Midway(self._commit)
+        self._turn: Turn | None = None
+        if exclusive is not None:
+            self._turn = Turn(world=world, exclusive=exclusive, observe=observe, empty_on_outage=empty_on_outage)
         self._known = lru_cache(REMEMBERED)(self._ticket)
 
     def arrive(self, cookies: Sequence[bytes], *, https: bool) -> Visit:
@@ -76,11 +97,12 @@ class Lifecycle:
         found = self._signer.find(cookies, https=https)
         if found.bad or found.conflict:
             self._observe(CookieRefused("", found.conflict))
+        ledger = Ledger(self.world.lifetime, self._rotate_on)
         if found.id is None:
-            visit = Visit(https, None, Ledger(), self._budget_s)
-            visit.session = self._make_session(visit.ledger)
+            visit = Visit(https, None, ledger, self._budget_s)
+            visit.session = self._make_session(ledger)
             return visit
-        return Visit(https, self._known(found.id), Ledger(), self._budget_s, came_with_cookie=True)
+        return Visit(https, self._known(found.id), ledger, self._budget_s, came_with_cookie=True)
 
     def _ticket(self, id: SessionId) -> Ticket:  # noqa: A002
         return Ticket(id, storage_key(id, self._prefix))
@@ -112,12 +134,16 @@ class Lifecycle:
         match loaded:
             case Found(record):
                 visit.found, visit.standing, visit.came_alive = loaded, Standing.FOUND, True
-                visit.ledger.before, visit.ledger.key = visible(record), key
+                visit.ledger.before = visible(record)
+                visit.ledger.stored(key, record)
+                self._observe(LoadedEvent(short(key), loaded.repaired))
             case Ended(dead):
                 visit.came_late = dead.reason is Reason.REGENERATED
                 visit.standing = Standing.DROPPED if visit.came_late else Standing.NEW
-            case Absent():
-                pass
+                visit.ledger.ended = True
+                self._observe(NotThere(short(key), "ended"))
+            case Absent(expired):
+                self._observe(NotThere(short(key), "expired" if expired else "unknown"))
             case Doubt(unreadable):
                 visit.standing, visit.came_alive = Standing.DOUBT, True
                 self._observe(Unreadable(short(key)) if unreadable else InDoubt(short(key)))
@@ -127,27 +153,101 @@ class Lifecycle:
                 if not self._empty_on_outage:
                     raise PoolUnavailable("no memcached node of this session answered: are they running?")
 
+    def needs_turn(self, visit: Visit, method: str, path: str) -> bool:
+        """Whether the request has to `claim` its turn before it loads: in exclusive mode, with a cookie."""
+        return self._turn is not None and self._turn.wanted(visit, method, path)
+
+    def claim(self, visit: Visit) -> Plan[float | None]:
+        """Try to get the session's lock. Seconds to wait before the next try; None: the request may go on.
+
+        Waiting takes nothing of the request's time budget for the store.
+
+        Raises:
+            SessionBusy: it waited for as long as it may; answer 503.
+            PoolUnavailable: none of the session's nodes answered, and an outage is an error.
+        """
+        assert self._turn is not None  # noqa: S101 - a caller's mistake, not an input's
+        return self._turn.claim(visit)
+
+    def end_turn(self, visit: Visit) -> Plan[None]:
+        """Give the lock back. To be run when `visit.owner` is not None and nothing more will be committed.
+
+        Also after a failed `claim` or an unhandled exception, and with a time budget of its own: a lock that is kept
+        is in the way until it expires.
+        """
+        assert self._turn is not None  # noqa: S101 - a caller's mistake, not an input's
+        visit.left_s = self._budget_s
+        return self._turn.over(visit)
+
     def commit(self, visit: Visit) -> Plan[None]:
-        """Perform what the request did. Afterwards `set_cookie` tells the cookie to send.
+        """Perform what the request did. Afterwards `answer` tells what has to go with the response.
 
         Raises:
             PoolUnavailable: no node acknowledged; answer 503 and send no cookie.
+            LockLost: in exclusive mode, the request took too long; answer 503.
             UnstorableValue, SessionTooLarge: nothing was written.
         """
-        return self._commit.run(visit)
+        plan = self._commit.run(visit)
+        return plan if self._turn is None else self._turn.kept(visit, plan)
 
     def save(self, visit: Visit) -> Plan[None]:
         """Commit now, and show what is stored afterwards."""
-        return self._midway.save(visit)
+        plan = self._midway.save(visit)
+        return plan if self._turn is None else self._turn.kept(visit, plan)
 
     def modify(self, visit: Visit, key: str, fn: Callable[[object], object], default: object) -> Plan[object]:
         """`AsyncSession.modify`."""
-        return self._midway.modify(visit, key, fn, default)
+        plan = self._midway.modify(visit, key, fn, default)
+        return plan if self._turn is None else self._turn.kept(visit, plan, writes=True)
+
+    def answer(
+        self, visit: Visit, headers: Iterable[tuple[bytes, bytes]], request_headers: Iterable[tuple[bytes, bytes]]
+    ) -> Headers:
+        """The response begins, after a commit: what has to be added to its `headers`.
+
+        From here on no cookie can be set, and what the application still changes has to be saved explicitly.
+        """
+        visit.answered = True
+        cookie, accessed = self.set_cookie(visit), visit.ledger.accessed
+        visit.ledger.done()  # what was asked for is performed, or there was nothing to perform it on
+        response_begins(visit.session, visit.ledger)
+        if cookie is None and not accessed and not self._always_vary:
+            return []
+        if cookie is not None and not visit.https and self._plain_http is not None:
+            self._plain_http.sent(request_headers)
+        return headers_to_add(headers, cookie=cookie)
+
+    def forgot(self, visit: Visit) -> bool:
+        """The request is over: whether it changed the session after its response began, and did not save that.
+
+        Never, where no response was given to the application's mind: a 503 was reported as such.
+        """
+        ledger = visit.ledger
+        if not ledger.answered or not (ledger.accessed or ledger.exposed):
+            return False
+        try:
+            forgotten = bool(changes_of(visit.session, ledger)) or self._commit.is_asked(visit)
+        except UnstorableValue:
+            forgotten = True
+        if forgotten:
+            self._observe(ChangesForgotten("(new)" if ledger.key is None else short(ledger.key)))
+        return forgotten
+
+    def unsaved(self, visit: Visit) -> None:
+        """Tell that what a visit did after its response had begun could not be saved, whatever the nodes say."""
+        self._observe(SaveFailed("(new)" if visit.ledger.key is None else short(visit.ledger.key)))
 
     def set_cookie(self, visit: Visit) -> bytes | None:
         """The value of the Set-Cookie header that has to go with the response, if any."""
         if visit.cookie is KEEP:
             return None
         if isinstance(visit.cookie, Issue):
-            return self._signer.issue(visit.cookie.id, https=visit.https)
+            return self._signer.issue(visit.cookie.id, https=visit.https, max_age_s=self._age_s(visit))
         return self._signer.delete(https=visit.https)
+
+    def _age_s(self, visit: Visit) -> int | None:
+        """The cookie of a session with a lifetime of its own lasts as long as that; others as the settings say."""
+        record = visit.ledger.record
+        if record is None or not dict.get(visit.session, PERMANENT_KEY, record.idle_ms > 0):
+            return None
+        return max(1, -(-(record.deadline_ms - self.world.now_ms()) // 1000))

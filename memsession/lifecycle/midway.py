@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memsession.errors import UpdateUnconfirmed
+from memsession.events import Saved
+from memsession.identity import short
 from memsession.lifecycle.commit import Commit
 from memsession.lifecycle.visit import Standing, Visit
 from memsession.plans import Gone, Modified, Plan, modify
@@ -22,10 +24,14 @@ class Midway:
         """Commit now, and show what is stored afterwards."""
         changes = changes_of(visit.session, visit.ledger)
         if visit.standing is Standing.OUTAGE and changes:
-            raise self.commit.failed(visit)
+            raise self.commit.writes.failed(visit)
+        if visit.found is not None and not changes and not visit.ledger.asks():
+            # Nothing to write; then at least to see what others have written, or that the session has ended.
+            visit.stale = True
+            yield from self.commit.writes.fresh(visit, changes)
         yield from self.commit.run(visit)
         if visit.standing is Standing.OUTAGE and changes:
-            raise self.commit.failed(visit)
+            raise self.commit.writes.failed(visit)
         self._show(visit)
 
     def _show(self, visit: Visit) -> None:
@@ -36,7 +42,7 @@ class Midway:
     def modify(self, visit: Visit, key: str, fn: Callable[[Any], Any], default: Any) -> Plan[Any]:
         """Read, compute and write one key as one step. What else the request changed waits for the commit."""
         if visit.standing is Standing.OUTAGE:
-            raise self.commit.failed(visit)
+            raise self.commit.writes.failed(visit)
         changes = changes_of(visit.session, visit.ledger)
         if visit.ledger.invalidated or visit.ledger.cleared or _touches(changes, key):
             yield from self.save(visit)
@@ -45,14 +51,16 @@ class Midway:
         def step(plain: Plain) -> Plain:
             value = freeze(fn(default if plain is ABSENT else thaw(plain)), key)
             if visit.found is not None:
-                self.commit.sealed(b"", apply(visit.found.record, Changes({key: value}), {}, writer="", now_ms=0))
+                self.commit.writes.sealed(
+                    b"", apply(visit.found.record, Changes({key: value}), {}, writer="", now_ms=0)
+                )
             results.append(value)
             return value
 
         try:
             if not (yield from self._modify(visit, key, step)):
                 # Nothing is stored yet, or nothing will be: the value is this request's alone.
-                if visit.standing is not Standing.DROPPED:
+                if visit.standing is not Standing.DROPPED and not visit.read_only:
                     visit.needs_cookie()
                 there = dict.get(visit.session, key, ABSENT)
                 visit.session[key] = thaw(step(there if there is ABSENT else freeze(there, key)))
@@ -63,17 +71,20 @@ class Midway:
 
     def _modify(self, visit: Visit, key: str, step: Callable[[Plain], Plain]) -> Plan[bool]:
         """Whether the value is stored."""
+        if visit.read_only:
+            return False
         changes = changes_of(visit.session, visit.ledger)
-        found = (yield from self.commit.fresh(visit, changes)) if visit.found else None
+        found = (yield from self.commit.writes.fresh(visit, changes)) if visit.found else None
         if found is not None and visit.ticket is not None:
             world = self.commit.world
             match (yield from modify(world, visit.ticket.key, key, step, found, visit.deadline)):
-                case Modified(record):
-                    self.commit.settle(visit, visit.ticket, record)
+                case Modified(record, conflicts):
+                    self.commit.observe(Saved(short(visit.ticket.key), conflicts))
+                    self.commit.writes.settle(visit, visit.ticket, record)
                     self._show(visit)
                     return True
                 case Gone():
-                    self.commit.drop(visit, changes)
+                    self.commit.writes.drop(visit, changes)
                 case _:
                     raise UpdateUnconfirmed(f"modify({key!r}): the node that orders it did not answer; try again")
         return False

@@ -60,6 +60,8 @@ class Visit:
     `answered`: the head of the response has left, so that no cookie can be set any more.
     `deadline` (seconds of the world's monotonic clock) ends the round trips under way, `left_s` is what is left of
     the request's time budget.
+    `read_only`: ordinary changes are dropped. `owner` is the name by which this request has asked for the lock under
+    `lock_key`, until it gave that back; `locked`: it got it; `tries` and `wait_until` bound its waiting for it.
     """
 
     https: bool
@@ -77,6 +79,12 @@ class Visit:
     owed: frozenset[str] = frozenset()
     cookie: CookieAction = KEEP
     deadline: float = 0.0
+    read_only: bool = False
+    owner: str | None = None
+    locked: bool = False
+    lock_key: bytes = b""
+    tries: int = 0
+    wait_until: float = 0.0
 
     def needs_cookie(self) -> None:
         """To be called before anything is stored under a new ID.

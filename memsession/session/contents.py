@@ -1,77 +1,28 @@
-"""The session as a request sees it: a dict, and a few methods that record what is to happen.
+"""The content of a session: a dict that notices every use of it, in whatever form, and that counts exactly.
 
-Methods record, the commit performs: nothing here does I/O. What changed is found by comparing with what was loaded
-when the response is about to leave, so changes deep inside a value are never missed.
+What changed is found by comparing with what was loaded when the response is about to leave, so changes deep inside a
+value are never missed; nothing has to be noticed for that. Uses are noticed for `Vary: Cookie`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from memsession.identity import fingerprint
-from memsession.record import Changes, Plain, diff, thaw
+from memsession.record import thaw
+from memsession.session.ledger import Ledger
 
 BY_BITS_MAX = 64
 """Of one increment. A sum of them cannot grow beyond what can be stored in any session's life."""
 
 
-class Store(Protocol):
-    """What an `AsyncSession` may ask of the one who loaded it."""
-
-    async def save(self) -> None:
-        """Commit now."""
-
-    async def modify(self, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
-        """Read, compute and write one key as one step."""
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What a request knows of its session, and did to it, beside the content.
-
-    `before` is what was loaded, in plain form; `key` the storage key, if something is stored; `performed` what a
-    commit has done since `before` was loaded.
-    """
-
-    before: Mapping[str, Plain] = field(default_factory=dict)
-    key: bytes | None = None
-    increments: dict[str, int] = field(default_factory=dict)
-    performed: Changes | None = None
-    accessed: bool = False
-    cleared: bool = False
-    invalidated: bool = False
-    regenerated: bool = False
-    store: Store | None = None
-
-    def done(self) -> None:
-        """The ID is a new one now, or none: what asked for that was performed."""
-        self.cleared = self.invalidated = self.regenerated = False
-
-
-class SessionDict(dict[str, Any]):
-    """What both kinds of session share. Not made by hand: a middleware gives it to each request."""
+class Contents(dict[str, Any]):
+    """A dict that notices every use of it, and counts."""
 
     __slots__ = ("_ledger",)
 
     def __init__(self, ledger: Ledger) -> None:
         dict.__init__(self, {key: thaw(plain) for key, plain in ledger.before.items()})
         self._ledger = ledger
-
-    @property
-    def id(self) -> str | None:
-        """A public name of the session, the same in logs and tools; None before it is first stored.
-
-        It is a hash of the secret in the cookie: who knows it cannot use the session.
-        """
-        self._ledger.accessed = True
-        return None if self._ledger.key is None else fingerprint(self._ledger.key)
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing is stored yet under this visitor's cookie."""
-        self._ledger.accessed = True
-        return self._ledger.key is None
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add `by` to a counter, exactly, however many requests do so at once and whatever fails.
@@ -101,19 +52,6 @@ class SessionDict(dict[str, Any]):
         if type(loaded) is not int or loaded + increments.get(key, 0) != current:
             return False
         return key in increments or key not in before or dict.__contains__(self, key)
-
-    def regenerate(self) -> None:
-        """Give the session a new ID and end the old one; call it at login and at any change of privilege.
-
-        (OWASP Session Management Cheat Sheet, "Renew the Session ID After Any Privilege Level Change".)
-        """
-        self._ledger.accessed = True
-        self._ledger.regenerated = True
-
-    def invalidate(self) -> None:
-        """End the session everywhere; call it at logout. What is written afterwards begins a new session."""
-        self.clear()
-        self._ledger.invalidated = True
 
     def mark_accessed(self) -> None:
         """Note that the response depends on the session. Starlette calls it when `request.session` is used."""
@@ -170,42 +108,9 @@ class SessionDict(dict[str, Any]):
         return dict, (dict(self),)
 
 
-class AsyncSession(SessionDict):
-    """The session in ASGI applications. Only `save` and `modify` touch the store, so only they are awaited."""
-
-    __slots__ = ()
-
-    def _bound(self) -> Store:
-        self._ledger.accessed = True
-        if self._ledger.store is None:
-            raise RuntimeError("this session belongs to no request: take it from request.session")
-        return self._ledger.store
-
-    async def save(self) -> None:
-        """Commit now instead of when the response leaves, and see what others have stored meanwhile.
-
-        Raises:
-            PoolUnavailable: no node acknowledged.
-            UnstorableValue, SessionTooLarge: nothing was written.
-        """
-        await self._bound().save()
-
-    async def modify(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
-        """Replace the value of `key` by `fn(value)` as one step, and return it.
-
-        `fn` gets `default` where there is no value; it must be pure, for it may run several times. Exact while no
-        node of the session forgets and the web servers agree which nodes are out.
-
-        Raises:
-            UpdateUnconfirmed: it may have happened once, or not at all.
-            PoolUnavailable: no node of the session could be reached.
-        """
-        return await self._bound().modify(key, fn, default)
-
-
 def _noticing(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def noticed(self: SessionDict, *args: Any, **kwargs: Any) -> Any:
+    def noticed(self: Contents, *args: Any, **kwargs: Any) -> Any:
         self._ledger.accessed = True
         return method(self, *args, **kwargs)
 
@@ -220,64 +125,4 @@ _READING = (
 """Everything else a dict can be asked: it shows something of the session, so the response depends on it."""
 
 for _name in _READING:
-    setattr(SessionDict, _name, _noticing(getattr(dict, _name)))
-
-
-def changes_of(session: SessionDict, ledger: Ledger) -> Changes:
-    """What the request changed and was not performed yet. Raises `UnstorableValue` for what cannot be stored."""
-    if not ledger.accessed:
-        return NO_CHANGES
-    if ledger.performed is not None:
-        _fold(ledger)
-    return _beyond(session, ledger, ledger.before)
-
-
-def content_of(session: SessionDict, ledger: Ledger) -> Changes:
-    """All that the session holds, as changes to an empty one. Raises `UnstorableValue` for what cannot be stored."""
-    changes = _beyond(session, ledger, {})
-    # Nobody else counts under an ID that nobody has: there the counters begin as plain values.
-    return Changes({**changes.puts, **changes.increments})
-
-
-NO_CHANGES = Changes()
-
-
-def _beyond(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain]) -> Changes:
-    content = {key: dict.__getitem__(session, key) for key in dict.__iter__(session)}
-    return diff(before, content, ledger.increments)
-
-
-def settle(ledger: Ledger, changes: Changes) -> None:
-    """`changes`, as `changes_of` gave them, were performed: only what the request does beyond them is one now."""
-    if changes:
-        ledger.performed = changes
-
-
-def _fold(ledger: Ledger) -> None:
-    """What was performed counts as loaded. Done late, for most requests end with their only commit."""
-    changes, ledger.performed = ledger.performed or NO_CHANGES, None
-    before = {**ledger.before, **changes.puts}
-    for key in changes.deletes:
-        before.pop(key, None)
-    for key, by in changes.increments.items():
-        before[key] = before.get(key, 0) + by
-        # Another task of the request may have counted on while the round trips were under way.
-        ledger.increments[key] = ledger.increments.get(key, 0) - by
-    ledger.before = before
-
-
-def adopt(session: SessionDict, ledger: Ledger, before: Mapping[str, Plain], changes: Changes) -> None:
-    """Show what is stored now (`before`), with `changes` that are still to be performed on top."""
-    content = {key: thaw(plain) for key, plain in before.items()}
-    content.update((key, thaw(plain)) for key, plain in changes.puts.items())
-    for key in changes.deletes:
-        content.pop(key, None)
-    increments: dict[str, int] = {}
-    for key, by in changes.increments.items():
-        there = content.get(key, 0)
-        # Where another request has put something else than a number, nothing is left to count on.
-        if type(there) in (int, float):
-            content[key], increments[key] = there + by, by
-    ledger.before, ledger.increments = before, increments
-    dict.clear(session)
-    dict.update(session, content)
+    setattr(Contents, _name, _noticing(getattr(dict, _name)))

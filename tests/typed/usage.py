@@ -3,10 +3,12 @@
 A line that has to be an error carries an ignore, and a strict checker complains about ignores that are not needed.
 """
 
-from datetime import timedelta
-from typing import Annotated, Any, assert_type
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypedDict, assert_type
 
 from fastapi import Depends, FastAPI, WebSocket
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
@@ -17,11 +19,16 @@ from memsession import (
     AsyncSession,
     ConfigurationError,
     Cookie,
+    Exclusive,
     Lifetime,
+    LockLost,
     Pool,
     PoolUnavailable,
+    Session,
+    SessionBusy,
     SessionError,
     SessionTooLarge,
+    UnfitValue,
     UnstorableValue,
     UpdateUnconfirmed,
 )
@@ -29,6 +36,32 @@ from memsession.asgi import SessionMiddleware, session_of
 from memsession.events import AnyEvent, Event, NodeEvent
 
 SECRET = "..."
+
+
+@dataclass
+class Item:
+    """A nested dataclass."""
+
+    sku: str
+
+
+@dataclass
+class Cart:
+    """A session as a dataclass."""
+
+    items: list[Item]
+
+
+class Typed(TypedDict, total=False):
+    """A session as a TypedDict."""
+
+    user: str
+
+
+class Model(BaseModel):
+    """A session as a pydantic model."""
+
+    user: str = ""
 
 
 async def handler(request: Request) -> PlainTextResponse:
@@ -63,9 +96,48 @@ async def handler(request: Request) -> PlainTextResponse:
         assert_type(problem.limit, int)
     except UnstorableValue as problem:
         assert_type(problem.path, str)
-    except (PoolUnavailable, ConfigurationError, SessionError):
+    except UnfitValue as problem:
+        assert_type(problem.key, str)
+    except (PoolUnavailable, LockLost, SessionBusy, ConfigurationError, SessionError):
         pass
     return PlainTextResponse(repr(as_dict))
+
+
+async def more(request: Request) -> None:
+    """What a session has beyond a dict."""
+    session = session_of(request)
+    assert_type(session.created_at, datetime | None)
+    assert_type(session.last_seen, datetime | None)
+    assert_type(session.expires_at, datetime | None)
+    assert_type(session.ended, bool)
+    assert_type(session.csrf_token(), str)
+    assert_type(session.csrf_valid((await request.form()).get("token")), bool)
+    assert_type(session.get_flashed(), list[tuple[str, Any]])
+    assert_type(session.get_flashed("info", "error"), list[tuple[str, Any]])
+    session.flash("saved")
+    session.flash({"text": "saved"}, category="info")
+    session.regenerate(reauthenticated=True)
+    session.set_lifetime(absolute=timedelta(days=30))
+    session.set_lifetime(idle=timedelta(days=14), absolute=timedelta(days=30), persistent=False)
+    assert_type(session.as_(Cart), Cart)
+    assert_type(session.as_(Cart).items, list[Item])
+    assert_type(session.as_(Typed), Typed)
+    assert_type(session.as_(Typed)["user"], str)
+    assert_type(session.as_(Model).user, str)
+    session.as_(Cart(items=[]))  # type: ignore[arg-type]
+    session.regenerate(True)  # type: ignore[call-arg]
+    session.set_lifetime(timedelta(days=30))  # type: ignore[call-arg]
+    session.ended = True  # type: ignore[misc]
+
+
+def blocking(session: Session) -> None:
+    """The same in WSGI, with plain calls."""
+    session.save()
+    assert_type(session.modify("total", lambda total: total + 1, default=0), Any)
+    assert_type(session.as_(Typed), Typed)
+    assert_type(session.increment("visits"), int)
+    awaited: AsyncSession = session  # type: ignore[assignment]
+    del awaited
 
 
 def observe(event: AnyEvent) -> None:
@@ -89,13 +161,20 @@ starlette = Starlette(
             rotate_on=["member"],
             on_outage="empty",
             vary="always",
+            exclusive=Exclusive(wait=timedelta(seconds=5), on_timeout="read_only", paths=["/cart"], methods=["POST"]),
             observe=observe,
+            debug=True,
         )
     ],
 )
 Middleware(SessionMiddleware, secret_key=[SECRET, b"old"], pool="memcached://a,b?copies=2")
 Middleware(SessionMiddleware, secret_key=SECRET, coockie=Cookie())  # type: ignore[call-arg]
 Middleware(SessionMiddleware, secret_key=SECRET, on_outage="panic")  # type: ignore[arg-type]
+Middleware(SessionMiddleware, secret_key=SECRET, exclusive=True)  # type: ignore[arg-type]
+Middleware(SessionMiddleware, secret_key=SECRET, vary="never")  # type: ignore[arg-type]
+SessionMiddleware(None, secret_key=SECRET, lifetme=None)  # type: ignore[arg-type,call-arg]
+Exclusive(on_timeout="wait")  # type: ignore[arg-type]
+Exclusive(timedelta(seconds=1))  # type: ignore[call-arg]
 Middleware(SessionMiddleware, secret_key=SECRET, lifetime=timedelta(minutes=30))  # type: ignore[arg-type]
 Middleware(SessionMiddleware)  # type: ignore[call-arg]
 Cookie(same_site="relaxed")  # type: ignore[arg-type]

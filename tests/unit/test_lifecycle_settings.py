@@ -1,13 +1,18 @@
 """From settings to a lifecycle, the headers of responses, and the warning about plain http."""
 
+import dataclasses
 import logging
+import re
 from datetime import timedelta
 
 import pytest
 
 from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError
-from memsession.lifecycle import ROTATE_ON, Lifecycle, PlainHttp, add_headers, build, pool_of
+from memsession.events import log
+from memsession.exclusive import Exclusive
+from memsession.lifecycle import ROTATE_ON, Lifecycle, Options, PlainHttp, Settings, build, pool_of, settings
+from memsession.lifecycle.headers import headers_to_add
 from memsession.lifetime import Lifetime
 from memsession.memory import MemoryClient
 from memsession.pool import Pool
@@ -19,28 +24,53 @@ from memsession.vault import Vault
 from tests.visits import SECRET
 
 POOL = Pool("memory://")
-SETTINGS = {
-    "secret_key": SECRET,
-    "pool": POOL,
-    "cookie": Cookie(),
-    "lifetime": Lifetime(),
-    "rotate_on": ROTATE_ON,
-    "on_outage": "error",
-    "observe": print,
-    "senses": MemoryClient(POOL),
-    "make_session": AsyncSession,
-}
+
+
+def made(secret_key=SECRET, **options):
+    """A lifecycle, as an adapter makes it."""
+    given = settings(secret_key, options)
+    return build(given, pool=POOL, senses=MemoryClient(POOL), make_session=AsyncSession)
 
 
 def test_good_settings_make_a_lifecycle():
     """With clocks, random names, and the codec of production."""
-    lifecycle = build(**SETTINGS)
+    lifecycle = made()
     names = {lifecycle.world.nonce() for _ in range(1_000)}
 
     assert isinstance(lifecycle, Lifecycle)
     assert isinstance(lifecycle.world.codec, Vault)
     assert len(names) == 1_000
     assert {len(name) for name in names} == {12}
+
+
+def test_every_option_has_a_setting_and_a_default():
+    """What adapters take and what a lifecycle is built from are the same names."""
+    given = settings(SECRET, {})
+    names = {field.name for field in dataclasses.fields(Settings)} - {"secret_key"}
+
+    assert names == set(Options.__annotations__)
+    assert (given.pool, given.exclusive, given.debug, given.on_outage, given.vary) == (
+        None,
+        None,
+        None,
+        "error",
+        "accessed",
+    )
+    assert (given.rotate_on, given.observe, given.lifetime) == (ROTATE_ON, log, Lifetime())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lifetme", "unknown option lifetme: did you mean lifetime?"),
+        ("coockie", "unknown option coockie: did you mean cookie?"),
+        ("zzz", "unknown option zzz: there are cookie, debug, exclusive, lifetime, observe, on_outage, pool, "),
+    ],
+)
+def test_an_unknown_option_is_named(name, message):
+    """At start, with the one that was meant, or with all that there are."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        settings(SECRET, {name: None})
 
 
 @pytest.mark.parametrize(
@@ -51,19 +81,42 @@ def test_good_settings_make_a_lifecycle():
         ("cookie", "session", r"cookie is a str: give for instance cookie=Cookie\(name=\"session\"\)"),
         ("lifetime", timedelta(minutes=30), r"lifetime is a timedelta: .*Lifetime\(idle="),
         ("rotate_on", "user", r"rotate_on='user': give a list of keys"),
+        ("rotate_on", None, "rotate_on=None: give a list of keys"),
+        ("rotate_on", [1], r"rotate_on=\[1\]: give a list of keys"),
+        ("rotate_on", {"user": 1, 2: 3}, "rotate_on=.* give a list of keys"),
+        ("rotate_on", iter(["user"]), "rotate_on=.* give a list of keys"),
         ("on_outage", "ignore", "on_outage='ignore': use 'error'"),
+        ("vary", "never", "vary='never': use 'accessed' or 'always'"),
+        ("vary", None, "vary=None"),
+        ("debug", "yes", "debug='yes': use True, False, or None"),
+        ("exclusive", True, r"exclusive is a bool: give for instance exclusive=Exclusive\(wait="),
         ("observe", None, "observe=None"),
     ],
 )
 def test_bad_settings_are_named(setting, value, message):
     """At start, with the cure."""
     with pytest.raises(ConfigurationError, match=message):
-        build(**{**SETTINGS, setting: value})
+        made(**{setting: value})
+
+
+@pytest.mark.parametrize("keys", [[], (), {"user"}, ["user", "tenant"]])
+def test_keys_to_rotate_on_may_be_any_collection(keys):
+    """Also an empty one: then only `regenerate()` renews the ID."""
+    assert isinstance(made(rotate_on=keys), Lifecycle)
+
+
+def test_exclusive_may_be_left_out():
+    """None is its default; an `Exclusive` switches it on."""
+    cookie = [b"__Host-session=bad"]
+    plain, exclusive = made(exclusive=None), made(exclusive=Exclusive())
+
+    assert not plain.needs_turn(plain.arrive(cookie, https=True), "GET", "/")
+    assert not exclusive.needs_turn(exclusive.arrive(cookie, https=True), "GET", "/")
 
 
 async def test_an_observer_that_raises_does_no_harm(caplog):
     """The lifecycle tells it, and goes on."""
-    lifecycle = build(**{**SETTINGS, "observe": lambda event: 1 / 0})
+    lifecycle = made(observe=lambda event: 1 / 0)
     visit = lifecycle.arrive([b"__Host-session=bad"], https=True)
 
     assert visit.ticket is None
@@ -131,9 +184,9 @@ COOKIE = b"session=x"
 def test_headers_are_added_and_never_weakened(before, cookie, added):
     """What the application said stands; what is missing follows."""
     headers = list(before)
-    add_headers(headers, cookie=cookie)
 
-    assert headers == before + added
+    assert headers_to_add(iter(headers), cookie=cookie) == added
+    assert headers == before
 
 
 class TestPlainHttp:

@@ -55,16 +55,17 @@ class TestSave:
         assert seen_by(server, browser) == {"a": 1, "b": 2, "c": 3, "n": 2}
 
     def test_nothing_more_costs_nothing_more(self, nodes, server, browser):
-        """Commit and second save() after a save() without changes send nothing."""
+        """A second save() asks the nodes what others did and writes nothing, the commit sends nothing."""
         begun(server, browser)
         request = server.arrive(browser)
         request.session.increment("n")
         request.save()
         nodes.sent()
         request.save()
+        asked = nodes.sent()
         request.leave()
 
-        assert nodes.sent() == []
+        assert (asked, nodes.sent()) == (["Get+Get"], [])
 
     def test_a_new_session_has_a_name_then(self, nodes, server, browser):
         """It is stored, and the response brings the cookie; a second save goes to the same session."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-USAGE = PROJECT / "tests" / "typed" / "usage.py"
+USAGE = PROJECT / "tests" / "typed"
 
 
 def test_what_users_write_is_typed():

@@ -3,7 +3,8 @@
 import copy
 import json
 import pickle
-from datetime import date
+from datetime import date, timedelta
+from typing import TypedDict
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from memsession.record import Changes
 from memsession.session import (
     AsyncSession,
     Ledger,
+    Session,
     SessionDict,
     adopt,
     changes_of,
@@ -83,6 +85,12 @@ ACCESSES = {
 }
 
 
+class Loaded(TypedDict):
+    """The type of what is loaded here."""
+
+    a: int
+
+
 def _matches(session):
     match session:
         case {"a": _}:
@@ -128,6 +136,16 @@ OPERATIONS = {
     "mark_accessed": lambda s: s.mark_accessed(),
     "id": lambda s: s.id,
     "is_new": lambda s: s.is_new,
+    "created_at": lambda s: s.created_at,
+    "last_seen": lambda s: s.last_seen,
+    "expires_at": lambda s: s.expires_at,
+    "ended": lambda s: s.ended,
+    "set_lifetime": lambda s: s.set_lifetime(absolute=timedelta(hours=1)),
+    "flash": lambda s: s.flash("saved"),
+    "get_flashed": lambda s: s.get_flashed(),
+    "csrf_token": lambda s: s.csrf_token(),
+    "csrf_valid": lambda s: s.csrf_valid("token"),
+    "as_": lambda s: s.as_(Loaded),
 }
 
 
@@ -139,9 +157,9 @@ def test_every_attribute_of_dict_is_classified():
 
 def test_what_a_session_has_beyond_dict_is_classified():
     """The session's own public names are all among the operations that are noticed."""
-    own = {name for name in dir(AsyncSession) if not name.startswith("_")} - set(dir(dict))
+    own = {name for kind in (AsyncSession, Session) for name in dir(kind) if not name.startswith("_")}
 
-    assert own <= {*OPERATIONS, "save", "modify"}
+    assert own - set(dir(dict)) <= {*OPERATIONS, "save", "modify"}
 
 
 @pytest.mark.parametrize("name", ACCESSES)
@@ -171,6 +189,41 @@ async def test_save_and_modify_are_noticed(name):
         await (session.save() if name == "save" else session.modify("a", str))
 
     assert ledger.accessed
+
+
+@pytest.mark.parametrize("name", ["save", "modify"])
+def test_save_and_modify_of_the_blocking_session_are_noticed(name):
+    """The same, as plain calls."""
+    session, ledger = session_of(kind=Session)
+    with pytest.raises(RuntimeError, match=r"request\.session"):
+        session.save() if name == "save" else session.modify("a", str)
+
+    assert ledger.accessed
+
+
+def test_the_two_kinds_of_session_differ_in_what_touches_the_store_only():
+    """All else is one class for both worlds."""
+    own = {name for kind in (AsyncSession, Session) for name in vars(kind) if not name.startswith("_")}
+
+    assert own == {"save", "modify"}
+
+
+def test_the_blocking_session_asks_who_loaded_it():
+    """`save` and `modify` are plain calls, with the arguments as they were given."""
+    calls = []
+
+    class Store:
+        def save(self):
+            calls.append("save")
+
+        def modify(self, key, fn, default):
+            return calls.append((key, fn(default))) or 3
+
+    session, ledger = session_of(kind=Session)
+    ledger.store = Store()
+
+    assert (session.save(), session.modify("n", str, 1), session.modify("n", str)) == (None, 3, 3)
+    assert calls == ["save", ("n", "1"), ("n", "None")]
 
 
 def test_what_shows_nothing_is_not_noticed():
@@ -536,6 +589,36 @@ def test_adopt_shows_what_is_stored():
     assert not changes_of(session, ledger)
     session["c"].append(2)
     assert ledger.before["c"] == [1]
+
+
+def test_adopt_keeps_what_the_application_may_hold():
+    """A list taken out before `save()` is still the session's afterwards, if nobody else changed it."""
+    session, ledger = session_of({"mine": [1], "theirs": [1], "new": {}})
+    mine, theirs = session["mine"], session["theirs"]
+    mine.append(2)
+    adopt(session, ledger, {"mine": [1, 2], "theirs": [1, 9], "new": {}}, Changes())
+    mine.append(3)
+    theirs.append(3)
+
+    assert session == {"mine": [1, 2, 3], "theirs": [1, 9], "new": {}}
+    assert changes_of(session, ledger) == Changes(puts={"mine": [1, 2, 3]})
+
+
+def test_adopt_does_not_take_equal_for_same():
+    """True is not 1, also inside a list."""
+    session, ledger = session_of({"k": [1]})
+    adopt(session, ledger, {"k": [True]}, Changes())
+
+    assert session["k"][0] is True
+
+
+def test_adopt_replaces_what_cannot_be_stored():
+    """A value that became unstorable meanwhile gives way to the stored one."""
+    session, ledger = session_of({"k": [1]})
+    session["k"].append(object())
+    adopt(session, ledger, {"k": [1]}, Changes())
+
+    assert session == {"k": [1]}
 
 
 def test_adopt_keeps_pending_changes():

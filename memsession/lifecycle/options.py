@@ -1,0 +1,127 @@
+"""What users may set: the same options for every adapter, each with its default in one place."""
+
+import difflib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from memsession.cookies import Cookie
+from memsession.errors import ConfigurationError
+from memsession.events import Observe, log
+from memsession.exclusive import Exclusive
+from memsession.lifetime import Lifetime
+from memsession.pool import Pool
+
+_logger = logging.getLogger("memsession")
+
+ROTATE_ON = ("user_id", "_user_id", "_auth_user_id", "user")
+"""Keys by which applications usually remember who is logged in; their change renews the ID."""
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of every adapter.
+
+    `pool`: the memcached servers; without it sessions live in this process, for development.
+    `cookie`, `lifetime`: how the cookie looks, and when sessions end by themselves.
+    `rotate_on`: keys whose change renews the session's ID, so that a login cannot be fixed beforehand.
+    `on_outage`: when none of a session's nodes answers, `"error"` answers 503, `"empty"` shows an empty session that
+    is not saved; the cookie is kept either way.
+    `vary`: send `Vary: Cookie` only with responses that depend on the session, or always.
+    `exclusive`: let requests of one session take turns, everywhere or where it says.
+    `observe`: is called with every event (see `memsession.events`); by default they go to the logger "memsession".
+    `debug`: raise where changes are lost because `save()` was forgotten, instead of only logging it; None: as the
+    application's own debug flag.
+    """
+
+    pool: Pool | str | None
+    cookie: Cookie
+    lifetime: Lifetime
+    rotate_on: Collection[str]
+    on_outage: Literal["error", "empty"]
+    vary: Literal["accessed", "always"]
+    exclusive: Exclusive | None
+    observe: Observe
+    debug: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Options, checked, with their defaults."""
+
+    secret_key: str | bytes | Sequence[str | bytes]
+    pool: Pool | str | None = None
+    cookie: Cookie = Cookie()  # noqa: RUF009 - frozen
+    lifetime: Lifetime = Lifetime()  # noqa: RUF009 - frozen
+    rotate_on: Collection[str] = ROTATE_ON
+    on_outage: str = "error"
+    vary: str = "accessed"
+    exclusive: Exclusive | None = None
+    observe: Observe = log
+    debug: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind("cookie", self.cookie, Cookie, 'Cookie(name="session")')
+        _check_kind("lifetime", self.lifetime, Lifetime, "Lifetime(idle=timedelta(minutes=30))")
+        if self.exclusive is not None:
+            _check_kind("exclusive", self.exclusive, Exclusive, "Exclusive(wait=timedelta(seconds=10))")
+        if self.on_outage not in ("error", "empty"):
+            raise ConfigurationError(f"on_outage={self.on_outage!r}: use 'error' (answer 503) or 'empty'")
+        if self.vary not in ("accessed", "always"):
+            raise ConfigurationError(f"vary={self.vary!r}: use 'accessed' or 'always'")
+        if self.debug not in (None, True, False):
+            raise ConfigurationError(f"debug={self.debug!r}: use True, False, or None (as the application)")
+        _check_rotate_on(self.rotate_on)
+        if not callable(self.observe):
+            raise ConfigurationError(f"observe={self.observe!r}: give a function that takes an event")
+
+
+def settings(secret_key: str | bytes | Sequence[str | bytes], options: Mapping[str, Any]) -> Settings:
+    """The settings that were meant.
+
+    Raises:
+        ConfigurationError: an option is unknown (the message suggests one that is not), or malformed.
+    """
+    check_names(options, Options.__annotations__)
+    return Settings(secret_key=secret_key, **options)
+
+
+def check_names(options: Collection[str], known: Collection[str]) -> None:
+    """Refuse what is not known.
+
+    Raises:
+        ConfigurationError: an option is unknown; the message suggests one that is not.
+    """
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            raise ConfigurationError(f"unknown option {name}: {hint}")
+
+
+def pool_of(pool: Pool | str | None) -> Pool:
+    """The pool that was meant; without one, nodes inside this process, with a warning.
+
+    Raises:
+        ConfigurationError: `pool` is something else, or malformed.
+    """
+    if pool is None:
+        _logger.warning("no pool given: sessions live in this process only and end with it; set pool=Pool(...)")
+        pool = "memory://"
+    pool = Pool(pool) if isinstance(pool, str) else pool
+    _check_kind("pool", pool, Pool, 'Pool("10.0.0.94", "10.0.0.95")')
+    return pool
+
+
+def _check_rotate_on(keys: object) -> None:
+    if isinstance(keys, str):
+        raise ConfigurationError(f"rotate_on={keys!r}: give a list of keys, for instance [{keys!r}]")
+    if not isinstance(keys, Collection) or not all(isinstance(key, str) for key in keys):
+        raise ConfigurationError(
+            f"rotate_on={keys!r}: give a list of keys, for instance ['user_id'], or an empty one"
+        )
+
+
+def _check_kind(setting: str, value: object, kind: type, example: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{setting} is a {type(value).__name__}: give for instance {setting}={example}")
