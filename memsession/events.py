@@ -239,13 +239,31 @@ def _shown(event: Event) -> dict[str, object]:
     }
 
 
-def guarded(observe: Observe) -> Observe:
-    """The same, but an observer that raises is logged and takes no request with it."""
+class Guarded:
+    """An observer that takes no request with it when it raises: that is logged."""
 
-    def told(event: AnyEvent) -> None:
+    __slots__ = ("_is_log", "_observe")
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self._is_log = observe is log
+
+    def __call__(self, event: AnyEvent) -> None:
         try:
-            observe(event)
+            self._observe(event)
         except Exception:
             _logger.exception("the observe function of memsession failed on %r", event)
 
-    return told
+    def hears(self, kind: type[Event]) -> bool:
+        """Whether anybody would hear of such events: of the daily ones a log usually wants nothing."""
+        return not self._is_log or _logger.isEnabledFor(kind.level)
+
+
+def guarded(observe: Observe) -> Guarded:
+    """The same, but an observer that raises is logged and takes no request with it."""
+    return Guarded(observe)
+
+
+def is_heard(observe: Observe, kind: type[Event]) -> bool:
+    """Whether it is worth the time to make an event of that kind."""
+    return type(observe) is not Guarded or observe.hears(kind)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from memsession.errors import ConfigurationError
+from memsession.paths import is_below, roots
 
 _WAIT_MAX = timedelta(minutes=5)
 _EXPIRE_MIN = timedelta(seconds=1)
@@ -49,8 +50,7 @@ class Exclusive:
             raise ConfigurationError(
                 f"Exclusive(on_timeout={self.on_timeout!r}): use 'error', 'read_only' or 'merge'"
             )
-        if not _are_texts(self.paths) or not all(path.startswith("/") for path in self.paths):
-            raise ConfigurationError(f"Exclusive(paths={self.paths!r}): give a list of paths that begin with /")
+        self._roots  # noqa: B018 - checked when made
         if self.methods is not None and not _are_texts(self.methods):
             raise ConfigurationError(f"Exclusive(methods={self.methods!r}): give a list such as ['POST'], or None")
 
@@ -61,7 +61,7 @@ class Exclusive:
 
     @cached_property
     def _roots(self) -> tuple[str, ...]:
-        return tuple(path.rstrip("/") for path in self.paths)
+        return roots("Exclusive(paths={})", self.paths)
 
     @cached_property
     def _verbs(self) -> frozenset[str] | None:
@@ -71,7 +71,7 @@ class Exclusive:
         """Whether a request needs the lock."""
         if self._verbs is not None and method not in self._verbs:
             return False
-        return any(path == root or path.startswith(f"{root}/") for root in self._roots)
+        return is_below(path, self._roots)
 
 
 def _is_between(value: object, least: timedelta, most: timedelta) -> bool:

@@ -38,6 +38,7 @@ class Cookie:
     decides whether a session is still good, `Lifetime` does.
     `partitioned`: a cookie jar of its own under each site that embeds the application (CHIPS), for use in frames of
     other sites together with `same_site="none"`; needs `secure=True`.
+    `priority`: "low", "medium" or "high": which cookies of a site Chromium keeps when they are too many.
 
     Raises:
         ConfigurationError: a setting is malformed, or browsers would silently drop the cookie.
@@ -50,6 +51,7 @@ class Cookie:
     path: str = "/"
     max_age: timedelta | None = None
     partitioned: bool = False
+    priority: Literal["low", "medium", "high"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.secure, bool) and self.secure != "auto":
@@ -61,6 +63,8 @@ class Cookie:
         if not isinstance(self.partitioned, bool):
             raise ConfigurationError(f"Cookie(partitioned={self.partitioned!r}): use True or False")
         self._check_always_secure()
+        if self.priority not in (None, "low", "medium", "high"):
+            raise ConfigurationError(f'Cookie(priority={self.priority!r}): use "low", "medium", "high" or None')
         if self.max_age is not None and not _is_age(self.max_age):
             raise ConfigurationError(
                 f"Cookie(max_age={self.max_age!r}): use a timedelta of a second or more, or None for a cookie that "
@@ -126,6 +130,8 @@ class Cookie:
         parts += ["HttpOnly", f"SameSite={self.same_site.capitalize()}"]
         if self.partitioned:
             parts.append("Partitioned")
+        if self.priority is not None:
+            parts.append(f"Priority={self.priority.capitalize()}")
         return "; ".join(parts)
 
 

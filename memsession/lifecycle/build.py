@@ -10,6 +10,7 @@ from memsession.events import guarded
 from memsession.lifecycle.lifecycle import Lifecycle
 from memsession.lifecycle.options import Settings
 from memsession.lifecycle.plain_http import PlainHttp
+from memsession.paths import roots
 from memsession.plans import World
 from memsession.pool import Pool
 from memsession.record import CounterMemory
@@ -60,6 +61,8 @@ def build(
         rotate_on=settings.rotate_on,
         empty_on_outage=settings.on_outage == "empty",
         always_vary=settings.vary == "always",
+        discard_on_error=settings.on_server_error == "discard",
+        skip=roots("skip={}", settings.skip),
         exclusive=settings.exclusive,
         plain_http=PlainHttp(settings.cookie),
     )

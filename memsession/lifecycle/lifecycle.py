@@ -28,6 +28,7 @@ from memsession.events import (
     SaveFailed,
     Unanswered,
     Unreadable,
+    is_heard,
 )
 from memsession.events import Loaded as LoadedEvent
 from memsession.exclusive import Exclusive
@@ -40,10 +41,13 @@ from memsession.lifecycle.plain_http import PlainHttp
 from memsession.lifecycle.turn import Turn
 from memsession.lifecycle.visit import KEEP, Issue, Standing, Ticket, Visit
 from memsession.lifecycle.writes import Writes
+from memsession.paths import Roots, is_below
 from memsession.plans import Absent, Doubt, Ended, Found, Loaded, Outage, Plan, World, load
 from memsession.pool import Pool
 from memsession.record import Reason, visible
-from memsession.session import PERMANENT_KEY, Ledger, SessionDict, changes_of, response_begins
+from memsession.session import PERMANENT_KEY, Ledger, SessionDict, changes_of, response_begins, take_back
+
+SERVER_ERROR = 500
 
 REMEMBERED = 4_096
 """Visitors whose storage key is remembered from one request to the next."""
@@ -64,6 +68,8 @@ class Lifecycle:
         rotate_on: Collection[str] = ROTATE_ON,
         empty_on_outage: bool = False,
         always_vary: bool = False,
+        discard_on_error: bool = False,
+        skip: Roots = (),
         exclusive: Exclusive | None = None,
         plain_http: PlainHttp | None = None,
     ) -> None:
@@ -76,6 +82,8 @@ class Lifecycle:
         self._budget_s = pool.budget.total_seconds()
         self._empty_on_outage = empty_on_outage
         self._always_vary = always_vary
+        self._discard_on_error = discard_on_error
+        self._skip = skip
         self._plain_http = plain_http
         self._commit = Commit(
             world=world,
@@ -91,6 +99,10 @@ class Lifecycle:
         if exclusive is not None:
             self._turn = Turn(world=world, exclusive=exclusive, observe=observe, empty_on_outage=empty_on_outage)
         self._known = lru_cache(REMEMBERED)(self._ticket)
+
+    def skips(self, path: str) -> bool:
+        """Whether there is no session at that path."""
+        return bool(self._skip) and is_below(path, self._skip)
 
     def arrive(self, cookies: Sequence[bytes], *, https: bool) -> Visit:
         """Begin a visit from the request's Cookie headers. With a `ticket`, the session has to be loaded."""
@@ -136,7 +148,8 @@ class Lifecycle:
                 visit.found, visit.standing, visit.came_alive = loaded, Standing.FOUND, True
                 visit.ledger.before = visible(record)
                 visit.ledger.stored(key, record)
-                self._observe(LoadedEvent(short(key), loaded.repaired))
+                if is_heard(self._observe, LoadedEvent):
+                    self._observe(LoadedEvent(short(key), loaded.repaired))
             case Ended(dead):
                 visit.came_late = dead.reason is Reason.REGENERATED
                 visit.standing = Standing.DROPPED if visit.came_late else Standing.NEW
@@ -179,14 +192,16 @@ class Lifecycle:
         visit.left_s = self._budget_s
         return self._turn.over(visit)
 
-    def commit(self, visit: Visit) -> Plan[None]:
-        """Perform what the request did. Afterwards `answer` tells what has to go with the response.
+    def commit(self, visit: Visit, status: int = 200) -> Plan[None]:
+        """Perform what the request did, and is answered with `status`. Afterwards `answer` tells what goes with that.
 
         Raises:
             PoolUnavailable: no node acknowledged; answer 503 and send no cookie.
             LockLost: in exclusive mode, the request took too long; answer 503.
             UnstorableValue, SessionTooLarge: nothing was written.
         """
+        if status >= SERVER_ERROR and self._discard_on_error:
+            take_back(visit.session, visit.ledger)
         plan = self._commit.run(visit)
         return plan if self._turn is None else self._turn.kept(visit, plan)
 

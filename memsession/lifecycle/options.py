@@ -3,7 +3,7 @@
 import difflib
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from memsession.cookies import Cookie
@@ -11,6 +11,7 @@ from memsession.errors import ConfigurationError
 from memsession.events import Observe, log
 from memsession.exclusive import Exclusive
 from memsession.lifetime import Lifetime
+from memsession.paths import roots
 from memsession.pool import Pool
 
 _logger = logging.getLogger("memsession")
@@ -28,6 +29,9 @@ class Options(TypedDict, total=False):
     `on_outage`: when none of a session's nodes answers, `"error"` answers 503, `"empty"` shows an empty session that
     is not saved; the cookie is kept either way.
     `vary`: send `Vary: Cookie` only with responses that depend on the session, or always.
+    `on_server_error`: a response of 500 and above that the application makes itself saves as any other (`"save"`), or
+    saves nothing (`"discard"`); an exception that nobody handles never saves.
+    `skip`: paths where there is no session, for instance `["/static", "/health"]`: each with all that lies below it.
     `exclusive`: let requests of one session take turns, everywhere or where it says.
     `observe`: is called with every event (see `memsession.events`); by default they go to the logger "memsession".
     `debug`: raise where changes are lost because `save()` was forgotten, instead of only logging it; None: as the
@@ -40,6 +44,8 @@ class Options(TypedDict, total=False):
     rotate_on: Collection[str]
     on_outage: Literal["error", "empty"]
     vary: Literal["accessed", "always"]
+    on_server_error: Literal["save", "discard"]
+    skip: Collection[str]
     exclusive: Exclusive | None
     observe: Observe
     debug: bool | None
@@ -49,13 +55,15 @@ class Options(TypedDict, total=False):
 class Settings:
     """Options, checked, with their defaults."""
 
-    secret_key: str | bytes | Sequence[str | bytes]
+    secret_key: str | bytes | Sequence[str | bytes] = field(repr=False)
     pool: Pool | str | None = None
     cookie: Cookie = Cookie()  # noqa: RUF009 - frozen
     lifetime: Lifetime = Lifetime()  # noqa: RUF009 - frozen
     rotate_on: Collection[str] = ROTATE_ON
     on_outage: str = "error"
     vary: str = "accessed"
+    on_server_error: str = "save"
+    skip: Collection[str] = ()
     exclusive: Exclusive | None = None
     observe: Observe = log
     debug: bool | None = None
@@ -69,7 +77,10 @@ class Settings:
             raise ConfigurationError(f"on_outage={self.on_outage!r}: use 'error' (answer 503) or 'empty'")
         if self.vary not in ("accessed", "always"):
             raise ConfigurationError(f"vary={self.vary!r}: use 'accessed' or 'always'")
-        if self.debug not in (None, True, False):
+        if self.on_server_error not in ("save", "discard"):
+            raise ConfigurationError(f"on_server_error={self.on_server_error!r}: use 'save' or 'discard'")
+        roots("skip={}", self.skip)
+        if self.debug is not None and not isinstance(self.debug, bool):
             raise ConfigurationError(f"debug={self.debug!r}: use True, False, or None (as the application)")
         _check_rotate_on(self.rotate_on)
         if not callable(self.observe):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memsession.errors import PoolUnavailable, SessionTooLarge
-from memsession.events import ChangesDropped, Observe, Saved, SaveFailed
+from memsession.events import ChangesDropped, Observe, Saved, SaveFailed, is_heard
 from memsession.identity import short
 from memsession.lifecycle.visit import Issue, Standing, Ticket, Visit
 from memsession.plans import Absent, Found, Gone, Plan, World, load, save
@@ -75,7 +75,7 @@ class Writes:
                 visit.owed = frozenset()
                 if PERMANENT_KEY in changes.puts or PERMANENT_KEY in changes.deletes:
                     visit.cookie = Issue(visit.ticket.id)
-                if changes:
+                if changes and is_heard(self.observe, Saved):
                     self.observe(Saved(short(key), saved.conflicts))
             case Gone():
                 self.drop(visit, changes)

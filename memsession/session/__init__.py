@@ -1,6 +1,6 @@
 """The session as a request sees it, and what becomes of it: a dict whose changes are found by comparing."""
 
-from memsession.session.changes import NO_CHANGES, adopt, changes_of, content_of, response_begins, settle
+from memsession.session.changes import NO_CHANGES, adopt, changes_of, content_of, response_begins, settle, take_back
 from memsession.session.contents import BY_BITS_MAX
 from memsession.session.csrf import is_stale, renew
 from memsession.session.ledger import PERMANENT_KEY, Ledger, OwnLifetime, View
@@ -23,4 +23,5 @@ __all__ = [
     "renew",
     "response_begins",
     "settle",
+    "take_back",
 ]

@@ -92,9 +92,18 @@ def _kept(session: Contents, key: str, plain: Plain) -> Any:
         return thaw(plain)
 
 
+def take_back(session: Contents, ledger: Ledger) -> None:
+    """Undo whatever the request did and no commit has performed."""
+    if ledger.performed is not None:
+        _fold(ledger)
+    ledger.views = ()
+    ledger.done()
+    adopt(session, ledger, ledger.before, NO_CHANGES)
+
+
 def response_begins(session: Contents, ledger: Ledger) -> None:
     """From now on changes are noticed by use; by comparing where values can be changed without using the session."""
-    ledger.exposed = (ledger.accessed or ledger.exposed) and (
-        bool(ledger.views) or not all(type(value) in _UNCHANGEABLE for value in dict.values(session))
-    )
-    ledger.accessed, ledger.answered = False, True
+    if ledger.accessed or ledger.exposed:
+        ledger.exposed = bool(ledger.views) or not _UNCHANGEABLE.issuperset(map(type, dict.values(session)))
+        ledger.accessed = False
+    ledger.answered = True

@@ -1,4 +1,4 @@
-"""What users of Flask and WSGI write, for type checkers; `tests/unit/test_public_types.py` has it checked. Never run."""
+"""What users of Flask and WSGI write, for type checkers, as tests/unit/test_public_types.py runs them. Never run."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -210,6 +210,8 @@ def test_same_site_none_goes_with_secure() -> None:
         ({"partitioned": 1, "secure": True}, "partitioned=1.*True or False"),
         ({"partitioned": None}, "partitioned=None"),
         ({"partitioned": "yes"}, "partitioned='yes'"),
+        ({"priority": "High"}, "priority='High'"),
+        ({"priority": 1}, "priority=1"),
         ({"same_site": ["lax"]}, "same_site="),
         ({"same_site": "Lax"}, 'same_site=\'Lax\'.*"lax", "strict" or "none"'),
         ({"same_site": None}, "same_site=None"),
@@ -245,3 +247,14 @@ def test_name_and_value_stay_within_4096_bytes() -> None:
     header = CookieSigner(Cookie(name="s" * 4_002), (KEY,)).issue(ID, https=True)
 
     assert len(header.partition(b";")[0]) - len(b"=") == 4_096
+
+
+@pytest.mark.parametrize("priority", ["low", "medium", "high"])
+def test_a_priority_goes_with_the_cookie_and_its_deletion(priority: str) -> None:
+    """Chromium's attribute; without the setting there is none."""
+    signer = CookieSigner(Cookie(priority=priority), (KEY,))  # type: ignore[arg-type]
+    said = f"; Priority={priority.capitalize()}".encode()
+
+    assert signer.issue(SessionId.new(), https=True).endswith(said)
+    assert signer.delete(https=True).endswith(said)
+    assert b"Priority" not in CookieSigner(Cookie(), (KEY,)).delete(https=True)

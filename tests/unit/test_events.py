@@ -31,6 +31,7 @@ from memsession.events import (
     Unanswered,
     Unreadable,
     guarded,
+    is_heard,
     log,
 )
 from tests.visits import SECRET, Browser, Mode, Nodes, WebServer, begun, put
@@ -159,3 +160,16 @@ def test_no_id_secret_or_value_is_told(caplog):
 def test_the_module_names_what_observers_get():
     """`AnyEvent` and `Observe` are there to annotate an observer with."""
     assert {"AnyEvent", "Observe"} <= set(vars(events))
+
+
+def test_daily_events_are_not_even_made_when_nobody_listens(caplog):
+    """The default log wants nothing of DEBUG events, unless it is told to; other observers want all."""
+    with caplog.at_level(logging.INFO, "memsession"):
+        quiet = is_heard(guarded(log), Loaded), is_heard(guarded(log), Created)
+    with caplog.at_level(logging.DEBUG, "memsession"):
+        loud = is_heard(guarded(log), Loaded)
+
+    assert quiet == (False, True)
+    assert loud
+    assert is_heard(guarded(print), Loaded)
+    assert is_heard(print, Loaded)

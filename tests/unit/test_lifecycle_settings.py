@@ -64,7 +64,10 @@ def test_every_option_has_a_setting_and_a_default():
     [
         ("lifetme", "unknown option lifetme: did you mean lifetime?"),
         ("coockie", "unknown option coockie: did you mean cookie?"),
-        ("zzz", "unknown option zzz: there are cookie, debug, exclusive, lifetime, observe, on_outage, pool, "),
+        (
+            "zzz",
+            "unknown option zzz: there are cookie, debug, exclusive, lifetime, observe, on_outage, ",
+        ),
     ],
 )
 def test_an_unknown_option_is_named(name, message):
