@@ -153,10 +153,10 @@ class ChangesUnsaved(Event):
 
 @dataclass(frozen=True, slots=True)
 class SaveFailed(Event):
-    """No node of a session acknowledged what a request did to it. The visitor gets a 503."""
+    """No node of a session acknowledged what a request did to it. A visitor who waits for the answer gets a 503."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %(session)s acknowledged a change: answered 503"
+    text: ClassVar[str] = "no node of session %(session)s acknowledged a change: it is not confirmed"
 
 
 @dataclass(frozen=True, slots=True)

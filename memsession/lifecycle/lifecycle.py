@@ -81,10 +81,8 @@ class Lifecycle:
         self._prefix = pool.prefix
         self._budget_s = pool.budget.total_seconds()
         self._empty_on_outage = empty_on_outage
-        self._always_vary = always_vary
-        self._discard_on_error = discard_on_error
-        self._skip = skip
-        self._plain_http = plain_http
+        self._always_vary, self._discard_on_error = always_vary, discard_on_error
+        self._skip, self._plain_http = skip, plain_http
         self._commit = Commit(
             world=world,
             writes=Writes(world=world, max_bytes=pool.max_bytes, observe=observe),
@@ -95,9 +93,7 @@ class Lifecycle:
             empty_on_outage=empty_on_outage,
         )
         self._midway = Midway(self._commit)
-        self._turn: Turn | None = None
-        if exclusive is not None:
-            self._turn = Turn(world=world, exclusive=exclusive, observe=observe, empty_on_outage=empty_on_outage)
+        self._turn = _turn_of(exclusive, world, observe, empty_on_outage=empty_on_outage)
         self._known = lru_cache(REMEMBERED)(self._ticket)
 
     def skips(self, path: str) -> bool:
@@ -266,3 +262,9 @@ class Lifecycle:
         if record is None or not dict.get(visit.session, PERMANENT_KEY, record.idle_ms > 0):
             return None
         return max(1, -(-(record.deadline_ms - self.world.now_ms()) // 1000))
+
+
+def _turn_of(exclusive: Exclusive | None, world: World, observe: Observe, *, empty_on_outage: bool) -> Turn | None:
+    if exclusive is None:
+        return None
+    return Turn(world=world, exclusive=exclusive, observe=observe, empty_on_outage=empty_on_outage)

@@ -173,6 +173,16 @@ async def test_any_response_the_application_makes_saves(visitor, path):
     assert (await visitor.get("/get")).json == {"status": path[13:16], "k": "v"}
 
 
+@pytest.mark.parametrize(("status", "saves"), [(404, True), (499, True), (500, False), (503, False)])
+async def test_server_errors_may_discard(store, flavour, status, saves):
+    """For applications that answer their own failures."""
+    visitor = Visitor(web_server(store, flavour, on_server_error="discard"))
+    answer = await visitor.get(f"/fail?status={status}&k=v")
+
+    assert (answer.status, answer.cookie) == (status, "issued" if saves else "kept")
+    assert (await visitor.get("/get")).json == ({"status": str(status), "k": "v"} if saves else {})
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["known", "stranger"])
 async def test_an_unhandled_exception_saves_nothing(store, visitor, known):
     """No cookie, no write; the exception comes out for the server to log."""
@@ -272,9 +282,10 @@ class TestSettings:
             SessionMiddleware(lambda *_: None, **({"secret_key": SECRET, "pool": "memory://"} | settings))
 
     def test_a_misspelt_option_is_refused(self):
-        """By Python itself."""
-        with pytest.raises(TypeError, match="coockie"):
-            SessionMiddleware(lambda *_: None, secret_key=SECRET, coockie=None)
+        """With the one that was meant, of memsession's or Starlette's."""
+        for wrong, meant in (("coockie", "cookie"), ("max_ages", "max_age"), ("scopekey", "scope_key")):
+            with pytest.raises(ConfigurationError, match=rf"unknown option {wrong}: did you mean {meant}\?"):
+                SessionMiddleware(lambda *_: None, SECRET, **{wrong: None})
 
     async def test_without_a_pool_it_works_and_warns(self, caplog):
         """For the first five minutes."""

@@ -11,14 +11,20 @@ from itertools import count
 
 import pytest
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 from memsession.asgi import SessionMiddleware
+from memsession.asgi.response import _returning
+from memsession.events import ChangesForgotten, NodeOut
+from memsession.exclusive import Exclusive
 from memsession.identity import SessionId, storage_key
 from memsession.pool import Pool
 from memsession.record import Dead, visible
 from tests.proxy import SlowProxy
 from tests.rounds import PATIENCE_S, until
-from tests.web import FLAVOURS, SECRET, Visitor
+from tests.web import FLAVOURS, SECRET, Visitor, http_scope
 
 PIECE = 32
 PATIENT = timedelta(seconds=20)
@@ -27,8 +33,8 @@ PATIENT = timedelta(seconds=20)
 class Site:
     """A web server with slow roads to its nodes."""
 
-    def __init__(self, nodes, proxies, flavour):
-        self.nodes = nodes
+    def __init__(self, nodes, proxies, flavour, around=(), within=(), **options):
+        self.nodes, self.events = nodes, []
         addresses = [f"127.0.0.1:{proxy.port}" for proxy in proxies]
         self.pool = Pool(*addresses, timeout=PATIENT, budget=PATIENT)
         self.middleware = None
@@ -37,7 +43,8 @@ class Site:
             self.middleware = SessionMiddleware(app, **options)
             return self.middleware
 
-        self.app = FLAVOURS[flavour]([Middleware(layer, secret_key=SECRET, pool=self.pool)])
+        ours = Middleware(layer, secret_key=SECRET, pool=self.pool, observe=self.events.append, **options)
+        self.app = FLAVOURS[flavour]([*around, ours, *within])
 
     async def cancelled_after(self, visitor, path, moment):
         """A visit that is cancelled after some turns, if it is not done before. Whether it was answered."""
@@ -55,8 +62,8 @@ class Site:
         return True
 
     async def quiet(self):
-        """Until no plan goes on in the background."""
-        await until(lambda: not self.middleware._client._finishing)
+        """Until no plan goes on in the background, and no lock is on its way back."""
+        await until(lambda: not self.middleware._client._finishing and not _returning)
 
     def copies(self, visitor):
         """What both nodes hold of the visitor's session: the same, or the test fails."""
@@ -85,12 +92,13 @@ class Site:
 
 
 @asynccontextmanager
-async def site(memcached, flavour="bare"):
+async def site(memcached, flavour="bare", **options):
     nodes = [memcached(), memcached()]
     async with SlowProxy(nodes[0].port, piece=PIECE) as one, SlowProxy(nodes[1].port, piece=PIECE) as two:
-        site = Site(nodes, [one, two], flavour)
+        site = Site(nodes, [one, two], flavour, **options)
         await Visitor(site.app).get("/set?warm=up")
         yield site
+        assert [event for event in site.events if isinstance(event, NodeOut)] == []
         await site.middleware._client.aclose()
 
 
@@ -105,10 +113,34 @@ async def sweep(site, path, prepared):
                 break
 
 
-@pytest.mark.parametrize("flavour", ["bare", "starlette"])
-async def test_hanging_up_on_a_counter(memcached, flavour):
-    """Both nodes hold the same; the counter has risen by one or not at all, and goes on exactly from there."""
-    async with site(memcached, flavour) as here:
+class Layer(BaseHTTPMiddleware):
+    """One of those that run what lies within them in a task group of its own."""
+
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+THREE = [Middleware(Layer)] * 3
+
+
+@pytest.mark.parametrize(
+    ("flavour", "layers"),
+    [
+        ("bare", {}),
+        ("starlette", {}),
+        ("starlette", {"around": THREE}),
+        ("starlette", {"within": THREE}),
+        ("starlette", {"around": THREE, "within": THREE, "exclusive": Exclusive()}),
+        ("bare", {"exclusive": Exclusive()}),
+    ],
+    ids=["bare", "starlette", "three around", "three within", "three around and within, exclusive", "exclusive"],
+)
+async def test_hanging_up_on_a_counter(memcached, flavour, layers):
+    """Both nodes hold the same; the counter has risen by one or not at all, and goes on exactly from there.
+
+    No connection is lost by it; and a lock is given back, or the next request would wait for it in vain.
+    """
+    async with site(memcached, flavour, **layers) as here:
         visitor, expected, outcomes = Visitor(here.app), 1, set()
         await visitor.get("/increment")
 
@@ -237,3 +269,59 @@ async def test_an_answer_after_a_cancelled_commit(memcached):
             if begun:
                 assert expected > 5
                 assert (await visitor.get("/get")).json == {"k": "v", "n": expected}
+
+
+@pytest.mark.parametrize("layers", [{}, {"around": THREE}, {"within": THREE}], ids=["none", "around", "within"])
+async def test_hanging_up_on_a_stream_that_saves(memcached, layers):
+    """The visitor is gone within a stream, at every moment: Starlette cancels it; each save is whole, or none."""
+    async with site(memcached, "starlette", **layers) as here:
+        gone, moment, counts = asyncio.Event(), 0, set()
+
+        async def stream(request):
+            session = request.session
+            session.increment("n")
+
+            async def chunks():
+                yield "begun"
+                for _ in range(2):
+                    session.increment("n")
+                    await session.save()
+                yield "saved"
+
+            return StreamingResponse(chunks())
+
+        app = here.app
+        app.router.routes.insert(0, Route("/stream", stream))
+        visitor, expected = Visitor(app), 1
+        await visitor.get("/increment")
+        [(name, value)] = visitor.cookies.items()
+
+        async def hang_up():
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            gone.set()
+
+        async def receive():
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                hanging_up.append(asyncio.ensure_future(hang_up()))
+
+        while 3 not in counts:
+            scope = http_scope("/stream", [(b"cookie", f"{name}={value}".encode())], "https", "shop.example")
+            hanging_up = []
+            gone.clear()
+            await app(scope, receive, send)
+            await asyncio.gather(*hanging_up)
+            await here.quiet()
+            counted = visible(here.copies(visitor))["n"] - expected
+            assert counted in (1, 2, 3)
+            counts.add(counted)
+            expected += counted
+            moment += 1
+
+        assert len(counts) > 1 or "within" in layers  # these let a stream go on to its end
+        assert not [event for event in here.events if isinstance(event, ChangesForgotten)]
+        assert (await visitor.get("/increment")).json == expected + 1

@@ -1,0 +1,176 @@
+"""The middleware: a session for each HTTP request and each WebSocket, loaded before the application is called."""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from memsession.aio import AsyncClient
+from memsession.asgi.drop_in import AsgiOptions, plain_secret, translated
+from memsession.asgi.protocol import App, Message, Receive, Scope, Send
+from memsession.asgi.response import UNAVAILABLE, Response
+from memsession.asgi.websocket import Socket, is_farewell
+from memsession.errors import ConfigurationError
+from memsession.events import guarded
+from memsession.lifecycle import build, pool_of, settings
+from memsession.memory import MemoryClient
+from memsession.secret import secret_keys
+from memsession.session import AsyncSession
+
+_FORGOTTEN = (
+    "the session was changed after the response had begun, and the change is lost: call `await session.save()` after "
+    "it, or make it before the response's first byte (SessionMiddleware(debug=False) only logs this)"
+)
+
+
+class SessionMiddleware:
+    """Gives every request `request.session` (`scope["session"]`), kept on several memcached nodes.
+
+    `secret_key`: at least 32 random bytes, the same on every web server, or a list of keys: the first signs, all
+    verify (docs/security.md tells how to change it without logging anybody out). `options`: see `AsgiOptions`, and
+    `memsession.lifecycle.Options` for those that every adapter has. It takes the place of Starlette's own.
+
+    It saves with every response that passes through it, and nothing when an exception does. Wrapped around a whole
+    Starlette application instead of added to it, it also sees Starlette's own page for an unhandled exception: that
+    is a response, and saves unless `on_server_error="discard"`.
+
+    Raises:
+        ConfigurationError: a setting is missing, out of range, or contradicts another one.
+    """
+
+    def __init__(
+        self, app: App, secret_key: str | bytes | Sequence[str | bytes], **options: Unpack[AsgiOptions]
+    ) -> None:
+        rest, self.scope_key = translated(options)
+        given = settings(plain_secret(secret_key), rest)
+        pool = pool_of(given.pool)
+        self.app = app
+        self.cookie = given.cookie
+        self._debug = given.debug
+        self._alike = (given.cookie, tuple(secret_keys(given.secret_key)), tuple(node.name for node in pool.nodes))
+        self._mark = f"memsession.{given.cookie.name}"
+        self._check_neighbours()
+        self._client = (MemoryClient if pool.in_process else AsyncClient)(pool, observe=guarded(given.observe))
+        self._lifecycle = build(given, pool=pool, senses=self._client, make_session=AsyncSession)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; anything but HTTP and WebSocket passes through."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(scope, receive, send)
+        elif kind not in ("http", "websocket") or self._lifecycle.skips(scope["path"]) or self._is_nested(scope):
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._respond(scope, receive, send)
+        else:
+            await self._converse(scope, receive, send)
+
+    def enter(self, scope: Scope, send: Send) -> Response:
+        """Begin a visit, without I/O. Its session is there after `await response.open()`."""
+        scope[self._mark] = self
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        visit = self._lifecycle.arrive(cookies, https=scope.get("scheme") in ("https", "wss"))
+        kind = Response if scope["type"] == "http" else Socket
+        return kind(self._client, self._lifecycle, visit, scope, send)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; they open again when they are needed."""
+        await self._client.aclose()
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = self.enter(scope, send)
+        visit = response.visit
+        try:
+            await response.open()
+            scope[self.scope_key] = visit.session
+            await self.app(scope, receive, response.send)
+        except UNAVAILABLE:
+            if visit.answered:
+                response.forgot()
+                raise
+            await response.unavailable()
+        except BaseException:
+            response.forgot()
+            raise
+        else:
+            if response.forgot() and self._is_debugging(scope):
+                raise RuntimeError(_FORGOTTEN)
+        finally:
+            if visit.owner is not None:
+                await response.give_back()
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = self.enter(scope, send)
+        assert isinstance(socket, Socket)  # noqa: S101 - for the type checker
+        try:
+            await socket.open()
+            scope[self.scope_key] = socket.visit.session
+            await self.app(scope, receive, socket.send)
+        except BaseException as error:
+            if isinstance(error, UNAVAILABLE) and not socket.visit.answered:
+                await socket.unavailable()
+                return
+            if is_farewell(error):
+                await socket.finish()
+            else:
+                socket.forgot()
+            raise
+        await socket.finish()
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Meet the nodes before the first request; leave no connection open when the application has shut down."""
+
+        async def greet_and_close(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._client.greet()
+            elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self._client.aclose()
+            await send(message)
+
+        await self.app(scope, receive, greet_and_close)
+
+    def _is_debugging(self, scope: Scope) -> bool:
+        return bool(getattr(scope.get("app"), "debug", False)) if self._debug is None else self._debug
+
+    def _is_nested(self, scope: Scope) -> bool:
+        """Whether a middleware with the same settings gave a session already, outside of a mounted application."""
+        outer = scope.get(self._mark)
+        if outer is None or outer is self:
+            return False
+        if outer._alike != self._alike or outer.scope_key != self.scope_key:
+            raise ConfigurationError(
+                f"a mounted application and the one around it use the cookie name {self.cookie.name!r} in different "
+                f"ways: give one of them another name, or both the same settings"
+            )
+        return True
+
+    def _check_neighbours(self) -> None:
+        """Several of them around one application need a cookie and a scope key each."""
+        inner: Any = self.app
+        while inner is not None:
+            if isinstance(inner, SessionMiddleware):
+                if inner.scope_key == self.scope_key:
+                    raise ConfigurationError(
+                        f"two SessionMiddlewares with scope_key={self.scope_key!r}: give one of them another"
+                    )
+                if inner.cookie.name == self.cookie.name:
+                    raise ConfigurationError(
+                        f"two SessionMiddlewares with the cookie name {self.cookie.name!r}: give one of them another"
+                    )
+            inner = getattr(inner, "app", None)
+
+
+def session_of(connection: Any, scope_key: str = "session") -> AsyncSession:
+    """The typed session of a Starlette or FastAPI request or WebSocket (or of any object with a `scope`).
+
+    `scope_key` as the middleware has it.
+
+    Raises:
+        ConfigurationError: the middleware is not there.
+    """
+    session = connection.scope.get(scope_key)
+    if not isinstance(session, AsyncSession):
+        raise ConfigurationError(
+            f"memsession.asgi.SessionMiddleware is not installed for this request: add it"
+            f"{'' if scope_key == 'session' else f', with scope_key={scope_key!r}'}"
+        )
+    session.mark_accessed()
+    return session
