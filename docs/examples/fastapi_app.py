@@ -1,9 +1,10 @@
 import os
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from memsession import Pool
-from memsession.asgi import SessionMiddleware, session_of
+from memsession.asgi import SessionMiddleware
+from memsession.fastapi import CurrentSession
 
 app = FastAPI()
 app.add_middleware(
@@ -14,20 +15,19 @@ app.add_middleware(
 
 
 @app.post("/login/{user_id}")
-async def login(user_id: int, request: Request) -> dict[str, int]:
-    session = session_of(request)
+async def login(user_id: int, session: CurrentSession) -> dict[str, int]:
     session["user_id"] = user_id  # the ID is renewed by itself when this key changes
     return {"logins": session.increment("logins")}
 
 
 @app.post("/cart/{article}")
-async def buy(article: str, request: Request) -> dict[str, list[str]]:
-    cart = session_of(request).setdefault("cart", {"items": []})
+async def buy(article: str, session: CurrentSession) -> dict[str, list[str]]:
+    cart = session.setdefault("cart", {"items": []})
     cart["items"].append(article)  # nested changes are saved, too
     return {"items": cart["items"]}
 
 
 @app.post("/logout")
-async def logout(request: Request) -> dict[str, bool]:
-    session_of(request).invalidate()
+async def logout(session: CurrentSession) -> dict[str, bool]:
+    session.invalidate()
     return {"bye": True}

@@ -7,11 +7,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from memsession import Pool
-from memsession.asgi import SessionMiddleware
+from memsession.asgi import SessionMiddleware, session_of
 
 
 async def home(request: Request) -> PlainTextResponse:
-    visits = request.session.increment("visits")
+    session = session_of(request)  # request.session, with its type
+    visits = session.increment("visits")
     return PlainTextResponse(f"Visit {visits}")
 
 
