@@ -1,6 +1,8 @@
-"""Requests a second, latency and processor time of a visit: no session, Starlette's cookie session, memsession.
+"""Requests a second, latency and processor time of a visit: no session, the framework's cookie session, memsession.
 
-    python -m benchmarks.visit [--seconds 5] [--rounds 3] [--json FILE]
+    python -m benchmarks.visit [--framework starlette|flask] [--seconds 5] [--rounds 3] [--json FILE]
+
+Starlette runs under uvicorn (uvloop, httptools), Flask under gunicorn (one worker, gthread).
 
 The web server runs on the first processor, wrk and both memcached on the second. Each round starts every kind once,
 so that a drift of the machine hits all alike; the figures are medians over the rounds. Needs memcached and wrk.
@@ -102,7 +104,22 @@ def load(port: int, pid: int, connections: int, seconds: float) -> tuple[float, 
     return requests / duration_us * 1e6, p50 / 1000, p99 / 1000, used / requests
 
 
-def measure(kind: str, seconds: float) -> dict[int, tuple[float, ...]]:
+def web_server(framework: str, port: int) -> tuple[str, ...]:
+    if framework == "flask":
+        threads = str(max(CONNECTIONS))
+        options = ("--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", threads)
+        return (sys.executable, "-m", "gunicorn", "benchmarks.visit_flask:app", *options, "--log-level", "warning")
+    command = (sys.executable, "-m", "uvicorn", "benchmarks.visit_app:app", "--port", str(port))
+    return *command, "--no-access-log", "--log-level", "warning", "--loop", "uvloop", "--http", "httptools"
+
+
+def worker_of(pid: int) -> int:
+    """The process that answers: gunicorn's is a child of the one that was started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
+
+
+def measure(framework: str, kind: str, seconds: float) -> dict[int, tuple[float, ...]]:
     with ExitStack() as stack:
         nodes = [free_port(), free_port()]
         for port in nodes:
@@ -110,12 +127,11 @@ def measure(kind: str, seconds: float) -> dict[int, tuple[float, ...]]:
             stack.enter_context(process(1, *memcached))
             wait_for(port)
         port = free_port()
-        command = (sys.executable, "-m", "uvicorn", "benchmarks.visit_app:app", "--port", str(port))
-        options = ("--no-access-log", "--log-level", "warning", "--loop", "uvloop", "--http", "httptools")
         env = {"APP": kind, "NODES": ",".join(f"127.0.0.1:{node}" for node in nodes)}
-        pid = stack.enter_context(process(0, *command, *options, **env))
+        pid = stack.enter_context(process(0, *web_server(framework, port), **env))
         wait_for(port)
-        load(port, pid, 16, 1)
+        load(port, worker_of(pid), 16, 1)
+        pid = worker_of(pid)
         return {connections: load(port, pid, connections, seconds) for connections in CONNECTIONS}
 
 
@@ -134,6 +150,7 @@ def report(figures: dict[str, dict[int, list[tuple[float, ...]]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--framework", choices=("starlette", "flask"), default="starlette")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", default=",".join(KINDS))
@@ -143,7 +160,7 @@ def main() -> None:
     figures: dict[str, dict[int, list[tuple[float, ...]]]] = {kind: {c: [] for c in CONNECTIONS} for kind in kinds}
     for _ in range(options.rounds):
         for kind in kinds:
-            for connections, row in measure(kind, options.seconds).items():
+            for connections, row in measure(options.framework, kind, options.seconds).items():
                 figures[kind][connections].append(row)
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {options.rounds} rounds")
     report(figures)
