@@ -1,17 +1,13 @@
-"""Two users, four forked workers, and proxies before memcached that hand out other people's replies.
-
-`REPLAY_REQUESTS=10000` makes as many requests as the project promises for; the suite makes fewer.
-"""
+"""Two users, four forked workers, and proxies before memcached that hand out other people's replies."""
 
 import json
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 from tests.webservers import Browser, Program, gunicorn
 
-REQUESTS = int(os.environ.get("REPLAY_REQUESTS", "1500"))
+REQUESTS = 10_000
 TABS = 16
 """More than three workers take (five connections each)."""
 
