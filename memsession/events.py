@@ -165,7 +165,7 @@ class TombstoneMissed(Event):
 
     nodes: tuple[str, ...] = ()
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "session %(session)s was ended, but of its nodes did not answer: %(nodes)s"
+    text: ClassVar[str] = "session %(session)s was ended, but these of its nodes did not answer: %(nodes)s"
 
 
 @dataclass(frozen=True, slots=True)

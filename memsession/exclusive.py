@@ -12,12 +12,14 @@ from typing import Literal
 
 from memsession.errors import ConfigurationError
 from memsession.paths import is_below, roots
+from memsession.spelling import spelled
 
 _WAIT_MAX = timedelta(minutes=5)
 _EXPIRE_MIN = timedelta(seconds=1)
 _EXPIRE_MAX = timedelta(hours=1)
 
 
+@spelled
 @dataclass(frozen=True, kw_only=True)
 class Exclusive:
     """Requests of one session take turns.

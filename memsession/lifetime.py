@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from memsession.errors import ConfigurationError
+from memsession.spelling import spelled
 
 MEMCACHED_TTL_MAX: Final = 2_592_000
 """Seconds, 30 days. memcached reads one second more as a date in 1970, and the item is gone at once."""
@@ -14,6 +15,7 @@ _IDLE_MIN: Final = timedelta(seconds=2)
 _ABSOLUTE_MAX: Final = timedelta(seconds=MEMCACHED_TTL_MAX)
 
 
+@spelled
 @dataclass(frozen=True, kw_only=True)
 class Lifetime:
     """When a session ends by itself, whatever comes first.

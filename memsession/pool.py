@@ -10,6 +10,7 @@ from typing import Any, Final
 from memsession.addresses import Node, parse_addresses
 from memsession.errors import ConfigurationError
 from memsession.placement import Placement
+from memsession.spelling import spelled
 
 # memcached's keys have 250 bytes at most; 100, a colon and the 43 characters of a hash stay far below.
 _PREFIX: Final = re.compile(r"[!-~]{1,100}")
@@ -21,6 +22,7 @@ _COPIES_DEFAULT: Final = 2
 _REMEMBERED: Final = 4_096
 
 
+@spelled
 @dataclass(frozen=True, init=False, repr=False)
 class Pool:
     """Some memcached servers, and how sessions lie on them.

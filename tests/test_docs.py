@@ -83,7 +83,7 @@ CITED = sorted({found for page in PAGES for found in CITED_TEST.findall(prose(pa
 
 @pytest.mark.parametrize(("file", "name", "link"), CITED, ids=[f"{file}::{name}" for file, name, _ in CITED])
 def test_cited_tests_are_there(file, name, link):
-    """What the security checklist promises is shown by a test of that name in that file."""
+    """What the pages promise is shown by a test of that name in that file."""
     path = DOCS / link
     defined = {node.name for node in ast.walk(ast.parse(path.read_text("utf-8"))) if hasattr(node, "decorator_list")}
 
@@ -91,15 +91,26 @@ def test_cited_tests_are_there(file, name, link):
     assert name in defined
 
 
-def test_tests_are_cited_by_links_only():
-    """So that none escapes the test above, and each row of the checklist has one or says whose task it is."""
-    security = prose(DOCS / "security.md")
-    checklist = security.partition("## Checklist")[2].partition("\n## ")[0]
-    rows = [line for line in checklist.splitlines() if line.startswith("| ") and not line.startswith("| requirement")]
+def table_rows(text: str) -> list[str]:
+    """The rows of its tables, without their heads."""
+    return re.findall(r"^\| (?!requirement |complaint ).*$", text, re.MULTILINE)
 
-    assert len(TEST_NAME.findall(security)) == len(CITED_TEST.findall(security))
-    assert len(rows) >= 28
-    assert [row for row in rows if not CITED_TEST.search(row) and "*Yours*" not in row] == []
+
+@pytest.mark.parametrize(
+    ("page", "heading", "least", "without"),
+    [
+        ("security.md", "## Checklist", 28, "*Yours*"),
+        ("answers.md", "# What goes wrong elsewhere", 25, "*Not offered yet*"),
+    ],
+)
+def test_tests_are_cited_by_links_only(page, heading, least, without):
+    """So that none escapes the test above, and each row has one or says why it has none."""
+    text = prose(DOCS / page)
+    rows = table_rows(text.partition(heading)[2].partition("\n## ")[0])
+
+    assert len(TEST_NAME.findall(text)) == len(CITED_TEST.findall(text))
+    assert len(rows) >= least
+    assert [row for row in rows if not CITED_TEST.search(row) and without not in row] == []
 
 
 @pytest.mark.parametrize("option", [*Options.__annotations__, "secret_key"])

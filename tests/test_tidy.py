@@ -18,7 +18,7 @@ FORBIDDEN = {"base", "common", "helper", "helpers", "manager", "misc", "util", "
 
 GROUND = {
     *("errors", "commands", "identity", "secret", "seal", "cookies", "lifetime"),
-    *("pool", "addresses", "placement", "record", "exclusive", "paths"),
+    *("pool", "addresses", "placement", "record", "exclusive", "paths", "spelling"),
 }
 FIRST = {"wire", "greeting", "health", "events", "clock", "plans", "vault"}
 WEST = {"aio", "blocking", "memory"}

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError
-from memsession.lifecycle import Options, check_names
+from memsession.lifecycle import Options, check_options
 from memsession.lifetime import MEMCACHED_TTL_MAX, Lifetime
 
 _MAX_AGE_MIN: Final = 2
@@ -53,7 +53,7 @@ def translated(options: Mapping[str, Any]) -> tuple[Options, str]:
     Raises:
         ConfigurationError: an option is unknown, malformed, or given twice in different words.
     """
-    check_names(options, AsgiOptions.__annotations__)
+    check_options(options, AsgiOptions.__annotations__)
     key = options.get("scope_key", "session")
     if not isinstance(key, str) or not key or key in _OF_ASGI:
         raise ConfigurationError(

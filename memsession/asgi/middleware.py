@@ -1,7 +1,8 @@
 """The middleware: a session for each HTTP request and each WebSocket, loaded before the application is called."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 from memsession.aio import AsyncClient
 from memsession.asgi.drop_in import AsgiOptions, plain_secret, translated
@@ -33,12 +34,22 @@ class SessionMiddleware:
     is a response, and saves unless `on_server_error="discard"`.
 
     Raises:
-        ConfigurationError: a setting is missing, out of range, or contradicts another one.
+        ConfigurationError: a setting is missing, out of range, or contradicts another one. Starlette makes its
+            middleware only when the server has begun to talk to it; then the server is told that the start failed.
     """
 
     def __init__(
         self, app: App, secret_key: str | bytes | Sequence[str | bytes], **options: Unpack[AsgiOptions]
     ) -> None:
+        self._refusal: ConfigurationError | None = None
+        try:
+            self._set_up(app, secret_key, options)
+        except ConfigurationError as error:
+            if not _is_served():
+                raise
+            self._refusal = error
+
+    def _set_up(self, app: App, secret_key: str | bytes | Sequence[str | bytes], options: AsgiOptions) -> None:
         rest, self.scope_key = translated(options)
         given = settings(plain_secret(secret_key), rest)
         pool = pool_of(given.pool)
@@ -54,7 +65,9 @@ class SessionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; anything but HTTP and WebSocket passes through."""
         kind = scope["type"]
-        if kind == "lifespan":
+        if self._refusal is not None:
+            await _refuse(self._refusal, scope, receive, send)
+        elif kind == "lifespan":
             await self._live(scope, receive, send)
         elif kind not in ("http", "websocket") or self._lifecycle.skips(scope["path"]) or self._is_nested(scope):
             await self.app(scope, receive, send)
@@ -69,7 +82,7 @@ class SessionMiddleware:
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
         visit = self._lifecycle.arrive(cookies, https=scope.get("scheme") in ("https", "wss"))
         kind = Response if scope["type"] == "http" else Socket
-        return kind(self._client, self._lifecycle, visit, scope, send)
+        return kind(self._client, self._lifecycle, visit, scope, self.scope_key, send)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; they open again when they are needed."""
@@ -156,6 +169,23 @@ class SessionMiddleware:
                         f"two SessionMiddlewares with the cookie name {self.cookie.name!r}: give one of them another"
                     )
             inner = getattr(inner, "app", None)
+
+
+def _is_served() -> bool:
+    """Whether a server is running already. It may take an error for "no lifespan events, please", and go on."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _refuse(error: ConfigurationError, scope: Scope, receive: Receive, send: Send) -> NoReturn:
+    """No server comes up with a wrong setting."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+    raise error
 
 
 def session_of(connection: Any, scope_key: str = "session") -> AsyncSession:

@@ -32,14 +32,21 @@ class Response:
     `refused`: a 503 was sent instead of what the application said; what it still says is dropped.
     """
 
-    __slots__ = ("_client", "_lifecycle", "_scope", "_send", "_turns", "refused", "visit")
+    __slots__ = ("_client", "_lifecycle", "_scope", "_scope_key", "_send", "_turns", "refused", "visit")
 
     def __init__(
-        self, client: AsyncClient | MemoryClient, lifecycle: Lifecycle, visit: Visit, scope: Scope, send: Send
+        self,
+        client: AsyncClient | MemoryClient,
+        lifecycle: Lifecycle,
+        visit: Visit,
+        scope: Scope,
+        scope_key: str,
+        send: Send,
     ) -> None:
         self._client = client
         self._lifecycle = lifecycle
         self._scope = scope
+        self._scope_key = scope_key
         self._send = send
         self._turns = Turns()
         self.visit = visit
@@ -68,6 +75,10 @@ class Response:
 
     async def commit(self, status: int = 200) -> None:
         """Perform what the request did so far, and is answered with `status`."""
+        there = self._scope.get(self._scope_key)
+        if there is not self.visit.session and type(there) is dict:
+            # As Starlette's own middleware, which saves whatever lies there.
+            self._scope[self._scope_key] = self._lifecycle.replace(self.visit, there)
         await self._turns.take(self.run, self._lifecycle.commit(self.visit, status))
 
     async def send(self, message: Message) -> None:

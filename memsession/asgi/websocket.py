@@ -49,12 +49,18 @@ class Socket(Response):
             RuntimeError: a session was begun, or its ID renewed, when no cookie could be set any more.
         """
         visit = self.visit
-        if not visit.answered or self.refused:
+        if self.refused:
             return
+        refusing, visit.answered = not visit.answered, True  # closed before accept: saved, but no cookie can be set
         try:
             await self.commit()
         except UNAVAILABLE as error:
             _logger.error("what a WebSocket changed was not saved when it closed: %s", error)
+        except RuntimeError:
+            if not refusing:
+                raise
+            self.refused = True
+            self._lifecycle.unsaved(visit)
         except SessionError as error:
             self._lifecycle.unsaved(visit)
             _logger.error("what a WebSocket changed cannot be saved: %s", error)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from memsession.errors import ConfigurationError
 from memsession.identity import ID_LENGTH
+from memsession.spelling import spelled
 
 PREFIXED: Final = re.compile(r"__(?:Host-Http|Host|Http|Secure)-", re.IGNORECASE)
 """The names that browsers treat specially (RFC 6265bis and its successor), in any case."""
@@ -24,6 +25,7 @@ _ATTRIBUTE_MAX: Final = 1_024
 _COOKIE_MAX: Final = 4_096
 
 
+@spelled
 @dataclass(frozen=True, kw_only=True)
 class Cookie:
     """How the session cookie is set. HttpOnly always; the rest follows RFC 6265bis and OWASP ASVS 5.0, V3.3.

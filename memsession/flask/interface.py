@@ -15,7 +15,7 @@ from flask.sessions import NullSession, SessionInterface, SessionMixin
 from memsession.calls import UNAVAILABLE, Call, Sessions
 from memsession.errors import PoolUnavailable
 from memsession.flask.config import seen, settings_of
-from memsession.flask.session import FlaskSession, SkippedSession
+from memsession.flask.session import FlaskSession, KeylessSession, SkippedSession
 from memsession.lifecycle import Options, settings
 from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
 
@@ -90,7 +90,7 @@ class MemSession(SessionInterface):
 
     def make_null_session(self, app: flask.Flask) -> NullSession:
         """An empty session that cannot be written to: without any secret key, or at a path that is skipped."""
-        return NullSession() if self._sessions(app) is None else SkippedSession()
+        return KeylessSession() if self._sessions(app) is None else SkippedSession()
 
     def save_session(self, app: flask.Flask, session: SessionMixin, response: flask.Response) -> None:  # noqa: ARG002
         """Commit, and add what has to go with the response; it becomes a 503 if nobody acknowledged."""

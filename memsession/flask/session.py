@@ -5,7 +5,7 @@ from typing import NoReturn, cast
 import flask
 from flask.sessions import NullSession, SessionMixin
 
-from memsession.errors import UnstorableValue
+from memsession.errors import ConfigurationError, UnstorableValue
 from memsession.session import PERMANENT_KEY, Session, changes_of
 
 
@@ -41,18 +41,34 @@ class FlaskSession(Session, SessionMixin):
     @property
     def accessed(self) -> bool:
         """Whether the response depends on the session. Flask sets it; it cannot be taken back."""
-        return self._ledger.accessed
+        return self._ledger.accessed or self._ledger.used
 
     @accessed.setter
     def accessed(self, value: bool) -> None:
         self._ledger.accessed = self._ledger.accessed or value
 
 
-class SkippedSession(NullSession):
+class KeylessSession(NullSession):
+    """What `flask.session` is without any secret key: Flask's own, and our methods say what is missing, too."""
+
+    why = (
+        "there is no session without a secret key: set app.config['SECRET_KEY'], the same on every web server; "
+        'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
+    )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name not in dir(FlaskSession):
+            raise AttributeError(name)
+        raise ConfigurationError(self.why)
+
+
+class SkippedSession(KeylessSession):
     """What `flask.session` is at a path without a session: empty, and not to be written to."""
 
+    why = "there is no session at this path: it lies below one of MemSession(skip=[...])"
+
     def _fail(self, *_: object, **__: object) -> NoReturn:
-        raise RuntimeError("there is no session at this path: it lies below one of MemSession(skip=[...])")
+        raise RuntimeError(self.why)
 
     __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail
     del _fail

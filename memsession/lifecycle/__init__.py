@@ -2,7 +2,7 @@
 
 from memsession.lifecycle.build import Senses, build
 from memsession.lifecycle.lifecycle import Lifecycle
-from memsession.lifecycle.options import ROTATE_ON, Options, Settings, check_names, pool_of, settings
+from memsession.lifecycle.options import ROTATE_ON, Options, Settings, check_options, pool_of, settings
 from memsession.lifecycle.plain_http import PlainHttp
 from memsession.lifecycle.visit import CookieAction, Delete, Issue, Keep, Standing, Ticket, Visit
 
@@ -21,7 +21,7 @@ __all__ = [
     "Ticket",
     "Visit",
     "build",
-    "check_names",
+    "check_options",
     "pool_of",
     "settings",
 ]

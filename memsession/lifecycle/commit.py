@@ -38,8 +38,12 @@ class Commit:
 
     def run(self, visit: Visit) -> Plan[None]:
         """Perform what the request did so far."""
+        ledger = visit.ledger
+        changes = changes_of(visit.session, ledger)
+        # What another task of the request does from here on is not in this commit.
+        ledger.used, ledger.accessed = ledger.used or ledger.accessed, False
         try:
-            yield from self._run(visit, changes_of(visit.session, visit.ledger))
+            yield from self._run(visit, changes)
         finally:
             visit.left_s = visit.deadline - self.world.monotonic()
 
@@ -70,7 +74,7 @@ class Commit:
 
     def _logs_in_late(self, visit: Visit, changes: Changes) -> bool:
         """Whether this is a login under an ID that a login ended: the visitor may never have got that answer."""
-        return visit.came_late and not visit.ledger.invalidated and self._moves(visit, changes)
+        return visit.came_late and not visit.ledger.invalidated and self._proves(visit, changes)
 
     def _ends(self, visit: Visit) -> bool:
         """Whether the request logged out: it said so, or cleared a session that was not empty, or may not be.
@@ -91,7 +95,7 @@ class Commit:
             return True
         if ledger.cleared and dict.__len__(visit.session):
             return True
-        return not (self.rotate_on.isdisjoint(changes.puts) and self.rotate_on.isdisjoint(changes.deletes))
+        return not all(map(self.rotate_on.isdisjoint, (changes.puts, changes.deletes, changes.increments)))
 
     def is_asked(self, visit: Visit) -> bool:
         """Whether the application has asked for something that its changes do not show, and that can be done."""
@@ -123,6 +127,10 @@ class Commit:
             return any(dict.get(visit.session, key) is not None for key in self.rotate_on)
         before = visit.ledger.before
         return any(changes.puts.get(key) is not None and before.get(key) is None for key in self.rotate_on)
+
+    def _proves(self, visit: Visit, changes: Changes) -> bool:
+        """Whether the visitor has just proved who he is; renewing an ID alone does not say so."""
+        return visit.ledger.reauthenticated or self._logs_in(visit, changes)
 
     def _end(self, visit: Visit) -> Plan[None]:
         """End the session, and the one it was begun in doubt about."""
@@ -160,6 +168,15 @@ class Commit:
             raise self.writes.failed(visit)
         if changes:
             self.observe(ChangesUnsaved(short(visit.ticket.key) if visit.ticket else ""))
+
+    def _begin_beside(self, visit: Visit) -> Plan[None]:
+        """A login that another one overtook, as when somebody clicks twice: its answer may be the one that is seen.
+
+        It begins a session of its own, with all that it had; it has proved who the visitor is as the other one has.
+        """
+        visit.found, visit.standing, visit.stale = None, Standing.NEW, False
+        visit.owed = frozenset()
+        yield from self._begin(visit, content_of(visit.session, visit.ledger))
 
     def _begin(self, visit: Visit, changes: Changes) -> Plan[None]:
         """Store a new session. In doubt it remembers the doubted one, unless this is a login, which ends it."""
@@ -205,8 +222,11 @@ class Commit:
                 visit.ledger.done()
                 visit.owed = frozenset()
                 self.observe(Moved(short(old), short(ticket.key)))
-            case LostRace():
-                self.writes.drop(visit, changes)
+            case LostRace(dead):
+                if dead.reason is Reason.REGENERATED and self._proves(visit, changes):
+                    yield from self._begin_beside(visit)
+                else:
+                    self.writes.drop(visit, changes)
             case _:
                 raise self.writes.unconfirmed(visit, changes)
 

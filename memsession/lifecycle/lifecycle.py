@@ -16,6 +16,7 @@ What happens at commit, in this order of precedence:
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from memsession.cookies import CookieSigner
 from memsession.errors import PoolUnavailable, UnstorableValue
@@ -188,6 +189,16 @@ class Lifecycle:
         visit.left_s = self._budget_s
         return self._turn.over(visit)
 
+    def replace(self, visit: Visit, content: dict[str, Any]) -> SessionDict:
+        """The application has put a dict in the place of the session: this is what the session holds now."""
+        session = visit.session
+        for key in [key for key in session if key not in content]:
+            del session[key]
+        session.update(content)
+        if not content:
+            session.clear()
+        return session
+
     def commit(self, visit: Visit, status: int = 200) -> Plan[None]:
         """Perform what the request did, and is answered with `status`. Afterwards `answer` tells what goes with that.
 
@@ -219,7 +230,7 @@ class Lifecycle:
         From here on no cookie can be set, and what the application still changes has to be saved explicitly.
         """
         visit.answered = True
-        cookie, accessed = self.set_cookie(visit), visit.ledger.accessed
+        cookie, accessed = self.set_cookie(visit), visit.ledger.accessed or visit.ledger.used
         visit.ledger.done()  # what was asked for is performed, or there was nothing to perform it on
         response_begins(visit.session, visit.ledger)
         if cookie is None and not accessed and not self._always_vary:

@@ -46,6 +46,11 @@ class Midway:
         changes = changes_of(visit.session, visit.ledger)
         if visit.ledger.invalidated or visit.ledger.cleared or _touches(changes, key):
             yield from self.save(visit)
+        if key in self.commit.rotate_on and visit.found is not None and not visit.read_only:
+            # The new ID comes first: nobody is to be named under one that somebody may have planted.
+            visit.ledger.regenerated = True
+            visit.ledger.reauthenticated |= visit.ledger.before.get(key) is None
+            yield from self.save(visit)
         results: list[Plain] = []
 
         def step(plain: Plain) -> Plain:

@@ -1,10 +1,9 @@
 """What users may set: the same options for every adapter, each with its default in one place."""
 
-import difflib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError
@@ -13,11 +12,20 @@ from memsession.exclusive import Exclusive
 from memsession.lifetime import Lifetime
 from memsession.paths import roots
 from memsession.pool import Pool
+from memsession.spelling import check_names
 
 _logger = logging.getLogger("memsession")
 
 ROTATE_ON = ("user_id", "_user_id", "_auth_user_id", "user")
 """Keys by which applications usually remember who is logged in; their change renews the ID."""
+
+
+_ELSEWHERE: Final = {
+    "cookie": tuple(Cookie.__dataclass_fields__),
+    "lifetime": tuple(Lifetime.__dataclass_fields__),
+    "pool": ("copies", "prefix", "max_bytes", "timeout", "budget", "previous"),
+}
+"""Settings that people look for among the options."""
 
 
 class Options(TypedDict, total=False):
@@ -80,6 +88,11 @@ class Settings:
         if self.on_server_error not in ("save", "discard"):
             raise ConfigurationError(f"on_server_error={self.on_server_error!r}: use 'save' or 'discard'")
         roots("skip={}", self.skip)
+        if self.cookie.secure is False and self.debug is not True:
+            raise ConfigurationError(
+                'Cookie(secure=False): without Secure the cookie also leaves over http; use "auto" (Secure on '
+                "https), or debug=True in development"
+            )
         if self.debug is not None and not isinstance(self.debug, bool):
             raise ConfigurationError(f"debug={self.debug!r}: use True, False, or None (as the application)")
         _check_rotate_on(self.rotate_on)
@@ -93,21 +106,22 @@ def settings(secret_key: str | bytes | Sequence[str | bytes], options: Mapping[s
     Raises:
         ConfigurationError: an option is unknown (the message suggests one that is not), or malformed.
     """
-    check_names(options, Options.__annotations__)
+    check_options(options, Options.__annotations__)
     return Settings(secret_key=secret_key, **options)
 
 
-def check_names(options: Collection[str], known: Collection[str]) -> None:
-    """Refuse what is not known.
+def check_options(given: Collection[str], known: Collection[str]) -> None:
+    """Refuse options that are not known.
 
     Raises:
-        ConfigurationError: an option is unknown; the message suggests one that is not.
+        ConfigurationError: the message says where the option belongs, or suggests one that there is.
     """
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise ConfigurationError(f"unknown option {name}: {hint}")
+    for name in given:
+        for setting, fields in _ELSEWHERE.items():
+            if name not in known and name in fields:
+                kind = setting.capitalize()
+                raise ConfigurationError(f"unknown option {name}: write {setting}={kind}({name}=...)")
+    check_names(given, [*known, "secret_key"])
 
 
 def pool_of(pool: Pool | str | None) -> Pool:

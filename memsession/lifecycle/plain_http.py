@@ -28,6 +28,7 @@ class PlainHttp:
         self._silent = True
         _logger.warning(
             "a session cookie without Secure was sent over http to %r: serve https, and behind a proxy that ends TLS "
-            "let the server trust its X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips)",
+            "let the server trust its X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips; gunicorn: "
+            "--forwarded-allow-ips)",
             host[:100].decode("latin-1"),
         )

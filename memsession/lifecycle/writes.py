@@ -84,7 +84,7 @@ class Writes:
 
     def fresh(self, visit: Visit, changes: Changes) -> Plan[Found | None]:
         """The session with tokens to save on; None if it ended meanwhile, and the changes were dropped."""
-        if not visit.stale or visit.ticket is None:
+        if visit.ticket is None or not (visit.stale or self._is_over(visit)):
             return visit.found
         match (yield from load(self.world, visit.ticket.key)):
             case Found() as found:
@@ -96,6 +96,11 @@ class Writes:
                 return None
             case _:
                 raise self.failed(visit)
+
+    def _is_over(self, visit: Visit) -> bool:
+        """Whether its time has run out since it was loaded, unless others have used it meanwhile."""
+        record, now_ms = visit.found.record if visit.found else None, self.world.now_ms()
+        return record is not None and min(record.deadline_ms, record.seen_ms + self.world.idle_ms(record)) <= now_ms
 
     def drop(self, visit: Visit, changes: Changes) -> None:
         """The session ended while the request was under way: its changes are dropped, not merged."""
@@ -115,7 +120,9 @@ class Writes:
     def failed(self, visit: Visit) -> PoolUnavailable:
         """To be raised: nobody acknowledged."""
         self.observe(SaveFailed(short(visit.ticket.key) if visit.ticket else "(new)"))
-        return PoolUnavailable("no memcached node of this session acknowledged the change: are they running?")
+        return PoolUnavailable(
+            "no memcached node of this session acknowledged the change in the time that was left: are they running?"
+        )
 
 
 def _largest(record: Live) -> str:

@@ -95,6 +95,8 @@ class Regenerated:
 class LostRace:
     """Another request regenerated or ended the session first; this request's new ID was ended again."""
 
+    dead: Dead
+
 
 RegenerateOutcome: TypeAlias = Regenerated | LostRace | Unconfirmed
 

@@ -77,7 +77,10 @@ def regenerate(
     mine = Dead(Reason.REGENERATED, mark)
     record = _limited(record, limits)
     move = _Move(old, new, record, mine, todo, deadline - RESERVE_S, world.nonce(), limits)
-    outcome = yield from create(world, new, move.folded())
+    born = move.folded()
+    # Nobody has a copy under the new ID: marks of deleted keys would only pile up there, login by login.
+    born = replace(born, entries={key: entry for key, entry in born.entries.items() if not entry.deleted})
+    outcome = yield from create(world, new, born)
     if not isinstance(outcome, Saved):
         return Unconfirmed()
     # Once a home is ended, going on is better than the way back: the reserve is for that way.
@@ -148,7 +151,7 @@ def _save_growth(world: World, move: _Move) -> Plan[None]:
 def _conclude(world: World, move: _Move) -> Plan[RegenerateOutcome]:
     if move.met and max(move.met) != move.mine:
         yield from end(world, move.new, INVALIDATED)
-        return LostRace()
+        return LostRace(max(move.met))
     if not move.ended or move.grown:
         yield from end(world, move.new, INVALIDATED)
         return Unconfirmed()

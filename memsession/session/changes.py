@@ -20,7 +20,7 @@ _UNCHANGEABLE: Final = frozenset(
 
 def changes_of(session: Contents, ledger: Ledger) -> Changes:
     """What the request changed and was not performed yet. Raises `UnstorableValue` for what cannot be stored."""
-    if not ledger.accessed and not ledger.exposed:
+    if not (ledger.accessed or ledger.used or ledger.exposed):
         return NO_CHANGES
     for view in ledger.views:
         view.write(session)
@@ -103,7 +103,8 @@ def take_back(session: Contents, ledger: Ledger) -> None:
 
 def response_begins(session: Contents, ledger: Ledger) -> None:
     """From now on changes are noticed by use; by comparing where values can be changed without using the session."""
-    if ledger.accessed or ledger.exposed:
-        ledger.exposed = bool(ledger.views) or not _UNCHANGEABLE.issuperset(map(type, dict.values(session)))
-        ledger.accessed = False
+    if ledger.accessed or ledger.used or ledger.exposed:
+        changeable = bool(ledger.views) or not _UNCHANGEABLE.issuperset(map(type, dict.values(session)))
+        ledger.exposed = ledger.accessed or changeable
+        ledger.accessed = ledger.used = False
     ledger.answered = True

@@ -54,9 +54,10 @@ class Ledger:
 
     `before` is what was loaded, in plain form; `key` the storage key and `record` the record, if something is stored;
     `performed` what a commit has done since `before` was loaded. `rotate_on`: keys whose change renews the ID.
-    `accessed`: the session was used since the request began, or since its response did; `exposed`: when the response
-    began the application may have held something of the session that can be changed without using the session;
-    `answered`: the response has begun, after a commit.
+    `accessed`: the session was used since a commit last compared it, or since the response began; `used`: it was used
+    before that, since the request began; `exposed`: when the response began the application may have held something
+    of the session that can be changed without using the session, or was changing it; `answered`: the response has
+    begun, after a commit.
     `invalidated`, `regenerated`, `reauthenticated`, `cleared` and `own_lifetime` are what the application asked for,
     and no commit has performed yet. `ended`: the session turned out to be over, ended by somebody else.
     """
@@ -70,6 +71,7 @@ class Ledger:
     performed: Changes | None = None
     accessed: bool = False
     exposed: bool = False
+    used: bool = False
     answered: bool = False
     cleared: bool = False
     invalidated: bool = False

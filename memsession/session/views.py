@@ -56,6 +56,7 @@ class _View:
         self.model = model
         self.target = self._make(session)
         self._shown = self._plain(self.target)
+        self._there = frozenset(session)
 
     def write(self, session: dict[str, Any]) -> None:
         """Assign to the session what was changed in the object."""
@@ -78,8 +79,12 @@ class _View:
     def show(self, session: Mapping[str, Any]) -> None:
         """Show what the session holds now. Raises `UnfitValue`, and then nothing was touched."""
         fresh = self._make(session)
+        there, self._there = self._there, frozenset(session)
         for name, plain in self._plain(fresh).items():
-            if not same(plain, self._shown.get(name, _GONE)):
+            shown = self._shown.get(name, _GONE)
+            # A default is made once for a request: the next one may be another.
+            is_default = name not in session and name not in there and shown is not _GONE
+            if not is_default and not same(plain, shown):
                 self._shown[name] = plain
                 object.__setattr__(self.target, name, getattr(fresh, name))
 

@@ -190,5 +190,5 @@ def _text(line: bytes) -> str:
     """A whole line of plain text, without its end and cut to what a log line can bear."""
     text = line.removesuffix(b"\r\n")
     if text == line or not text.isascii() or not text.decode().isprintable():
-        raise ProtocolError("a line that is no reply")
+        raise ProtocolError("a line that is no reply of memcached")
     return text.decode() if len(text) <= 200 else f"{text[:200].decode()}..."

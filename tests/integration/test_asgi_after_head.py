@@ -244,3 +244,45 @@ async def test_a_refused_response_is_not_reported_as_forgotten():
 
     assert (answer.status, answer.error) == (503, None)
     assert [event for event in events if isinstance(event, ChangesForgotten)] == []
+
+
+async def test_a_change_while_the_commit_is_under_way_is_told():
+    """Another task of the request counts on while the head waits for the nodes: too late for this commit."""
+    site = Site("background")
+    reached, go = asyncio.Event(), asyncio.Event()
+    visitor = Visitor(site.app)
+    await visitor.get("/set")
+    middleware = next(layer for layer in layers(site.app) if isinstance(layer, SessionMiddleware))
+    run = middleware._client.run
+
+    async def slow(plan, *, deadline=None):
+        result = await run(plan, deadline=deadline)
+        reached.set()
+        await go.wait()
+        return result
+
+    async def count(request: Request) -> Response:
+        session = session_of(request)
+        session.pop("inner", None)
+        middleware._client.run = slow
+
+        async def later():
+            await reached.wait()
+            session.increment("n")
+            go.set()
+
+        request.state.task = asyncio.create_task(later())
+        return PlainTextResponse()
+
+    site.app.router.routes.append(Route("/count", count))
+    await visitor.get("/count")
+    middleware._client.run = run
+
+    assert len([event for event in site.events if isinstance(event, ChangesForgotten)]) == 1
+
+
+def layers(app):
+    layer = app.middleware_stack
+    while layer is not None:
+        yield layer
+        layer = getattr(layer, "app", None)

@@ -1,5 +1,6 @@
 """In the place of Starlette's own SessionMiddleware: its options, and what stands around one or several of ours."""
 
+import json
 import logging
 import sys
 from contextlib import asynccontextmanager
@@ -358,3 +359,24 @@ async def test_nothing_is_logged_of_the_secret(caplog):
     assert len(set(ids)) == 2
     assert len(caplog.records) > 3
     assert not any(secret in caplog.text for secret in (SECRET, *ids))
+
+
+@pytest.mark.parametrize(("content", "cookie"), [({"b": 2}, "kept"), ({}, "deleted"), ({"user_id": 1}, "issued")])
+async def test_a_dict_in_the_place_of_the_session_is_taken_over(content, cookie):
+    """As Starlette's own middleware saves whatever lies in the scope: its keys, a logout, a login."""
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/replace":
+            scope["session"] = dict(content)
+        elif scope["path"] == "/begin":
+            scope["session"].update(a=1, b=1)
+        body = json.dumps(dict(scope["session"])).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    visitor = Visitor(SessionMiddleware(app, SECRET, pool="memory://"))
+    await visitor.get("/begin")
+    page = await visitor.get("/replace")
+
+    assert page.cookie == cookie
+    assert (await visitor.get("/get")).json == content

@@ -361,7 +361,10 @@ class TestRaces:
     @pytest.mark.parametrize("end", ["/logout", "/clear", "/login?user=anna", "/regenerate"])
     @pytest.mark.parametrize("slow", ["/hold?k=w", "/hold?user_id=2", "/hold"])
     async def test_a_slow_request_brings_nothing_back(self, house, end, slow):
-        """It loaded before the end and commits after it, elsewhere: no cookie, and the old ID stays dead."""
+        """It loaded before the end and commits after it, elsewhere: no cookie, and the old ID stays dead.
+
+        A login is the exception, unless the end was a logout: its answer may be the only one that is seen.
+        """
         visitor = house.visitor()
         await house.visit(visitor, "/set?k=v")
         old, third = visitor.copy(), visitor.copy()
@@ -372,7 +375,10 @@ class TestRaces:
         go.set()
         answer = await visiting
 
-        assert (answer.status, answer.cookie) == (200, "kept")
+        is_second_login = "user_id" in slow and end not in ("/logout", "/clear")
+        assert (answer.status, answer.cookie) == (200, "issued" if is_second_login else "kept")
+        if is_second_login:
+            assert (await old.get("/get")).json == {"k": "v", "user_id": "2"}
         for app in house.servers:
             assert (await third.get("/get", app=app)).json == {}
         expected = {} if end in ("/logout", "/clear") else {"k": "v"}

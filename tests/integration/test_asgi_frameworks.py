@@ -387,8 +387,8 @@ class TestWebSockets:
         assert told == ["3", "4", "5"]
         assert (await visitor.get("/count")).body == b"6"
 
-    async def test_a_refused_websocket_saves_nothing(self):
-        """Closed before it was accepted: there was no response to carry a cookie."""
+    async def test_a_refused_websocket_saves(self):
+        """Closed before it was accepted: what needs no cookie is saved."""
 
         async def endpoint(websocket):
             session_of(websocket).increment("n")
@@ -400,7 +400,7 @@ class TestWebSockets:
             refused = await conversation.heard()
 
         assert refused["type"] == "websocket.close"
-        assert (await visitor.get("/count")).body == b"2"
+        assert (await visitor.get("/count")).body == b"3"
 
     async def test_a_refusal_with_a_response_saves(self):
         """The denial response of ASGI is a response as any other."""

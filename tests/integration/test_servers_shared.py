@@ -91,6 +91,7 @@ def race(ports, chance):
         saving = thread.submit(visitor.get, f"/slow?s={slow_s:.4f}")
         time.sleep(offset_s)
         left = leaving.get("/logout")
+        logout_first = not saving.done()
         saved = saving.result()
         problems = [name for name, page in (("logout", left), ("save", saved)) if page.status != 200]
         if saved.set_cookie.startswith(old):
@@ -101,7 +102,7 @@ def race(ports, chance):
             with Browser(port, old) as thief:
                 if thief.get("/show").body.strip() != b"{}":
                     problems.append("the old cookie was accepted")
-    return (slow_s > offset_s), problems
+    return logout_first, problems
 
 
 def test_a_logout_is_final_whatever_is_under_way(ports):
@@ -116,4 +117,4 @@ def test_a_logout_is_final_whatever_is_under_way(ports):
 
     assert [problems for _, problems in outcomes if problems] == []
     assert len(outcomes) == RACES
-    assert 50 < sum(logout_first for logout_first, _ in outcomes) < 250, "both orders are tried"
+    assert 10 < sum(logout_first for logout_first, _ in outcomes) < RACES - 10, "both orders were tried"

@@ -458,3 +458,49 @@ async def test_a_cancelled_socket_saves_nothing_more(store):
 
     assert await site.content(visitor) == {"k": "v"}
     assert len(site.told(ChangesForgotten)) == 1
+
+
+class TestRefused:
+    """A socket that is closed before it was accepted, as one refuses a visitor."""
+
+    async def test_what_was_changed_is_saved(self, store):
+        """No cookie is needed for that."""
+
+        async def refuse(websocket):
+            websocket.session["refusals"] = 1
+            await websocket.close(1008)
+
+        site = Site(store, refuse)
+        visitor = await site.member()
+        await converse(visitor)
+
+        assert await site.content(visitor) == {"k": "v", "refusals": 1}
+
+    async def test_a_logout_is_one(self, store):
+        """It is confirmed before the socket is closed."""
+
+        async def refuse(websocket):
+            session_of(websocket).invalidate()
+            await websocket.close(1008)
+
+        site = Site(store, refuse)
+        visitor = await site.member()
+        await converse(visitor)
+
+        assert await site.content(visitor) == {}
+
+    @pytest.mark.parametrize("act", [lambda session: session.update(a=1), lambda session: session.regenerate()])
+    async def test_what_needs_a_cookie_is_told_to_be_lost(self, store, act):
+        """A new session, or a new ID: a refusal carries no cookie."""
+
+        async def refuse(websocket):
+            act(session_of(websocket))
+            await websocket.close(1008)
+
+        site = Site(store, refuse)
+        visitor = Visitor(site.app) if not act.__code__.co_names[0].startswith("regen") else await site.member()
+        before = await site.content(visitor)
+        await converse(visitor)
+
+        assert len(site.told(SaveFailed)) == 1
+        assert await site.content(visitor) == before

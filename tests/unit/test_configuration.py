@@ -132,6 +132,17 @@ OTHERS = [
     row("debug a text", "debug='yes': use True, False", lambda: {"debug": "yes"}),
     row("longest below absolute", r"longest=1:00:00\)", lambda: {"lifetime": Lifetime(longest=HOUR)}),
     row("longest above 30 days", r"Lifetime\(longest=31", lambda: {"lifetime": Lifetime(longest=31 * DAY)}),
+    row("skip a str", "skip='/static': give a list", lambda: {"skip": "/static"}),
+    row("on_server_error unknown", "on_server_error='drop': use", lambda: {"on_server_error": "drop"}),
+    row("never Secure", r"Cookie\(secure=False\).*\"auto\"", lambda: {"cookie": Cookie(secure=False)}),
+    row("mistyped Cookie", r"Cookie\(samesite=.*did you mean same_site", lambda: {"cookie": Cookie(samesite="lax")}),  # type: ignore[call-arg]
+    row("mistyped Pool", r"Pool\(copy=.*there are budget, copies, ", lambda: {"pool": Pool("a", copy=2)}),  # type: ignore[call-arg]
+    row("mistyped Lifetime", r"Lifetime\(idel=.*did you mean idle", lambda: {"lifetime": Lifetime(idel=HOUR)}),  # type: ignore[call-arg]
+    row("of the cookie", r"unknown option secure: write cookie=Cookie\(secure", lambda: {"secure": True}),
+    row("of the lifetime", r"unknown option idle: write lifetime=Lifetime\(idle", lambda: {"idle": HOUR}),
+    row("of the pool", r"unknown option copies: write pool=Pool\(copies", lambda: {"copies": 2}),
+    row("mistyped secret", "unknown option secret: did you mean secret_key", lambda: {"secret": "x"}),
+    row("like nothing", "unknown option servers: there are cookie, ", lambda: {"servers": []}),
     row("mistyped option", "unknown option lifetme.*did you mean lifetime", lambda: {"lifetme": Lifetime()}),
 ]
 
@@ -155,3 +166,8 @@ def test_without_mistakes_there_is_a_start() -> None:
 def test_a_node_that_cannot_be_reached_stops_no_start(node: str) -> None:
     """Web servers start while a node is down, and in any order: who is there is found out at the first contact."""
     assert isinstance(start(pool=Pool(node.format(port=free_port()), "memory=127.0.0.1:1")), SessionMiddleware)
+
+
+def test_a_cookie_without_secure_is_for_development() -> None:
+    """With `debug=True`, which says so."""
+    SessionMiddleware(lambda *_: None, SECRET, pool="memory://", cookie=Cookie(secure=False), debug=True)

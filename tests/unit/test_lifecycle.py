@@ -1,5 +1,7 @@
 """The decision table of the lifecycle: what a request did, and what becomes of session and cookie."""
 
+from datetime import timedelta
+
 import pytest
 
 from memsession.errors import PoolUnavailable, SessionTooLarge, UnstorableValue
@@ -394,20 +396,126 @@ class TestMoves:
 
         assert "TombstoneMissed" in server.told()
 
-    def test_two_regenerates_at_once(self, nodes, server, browser):
+    @pytest.mark.parametrize("move", [lambda session: session.regenerate(), lambda session: session.clear()])
+    def test_two_moves_at_once(self, nodes, server, browser, move):
         """One wins; the other sets no cookie, its changes are dropped and told, and it leaves nothing behind."""
         begun(server, browser)
         other = WebServer(nodes)
         first, second = server.arrive(browser.copy()), other.arrive(browser.copy())
-        first.session["user_id"] = 1
-        second.session["user_id"] = 2
+        move(first.session)
+        move(second.session)
+        first.session["a"], second.session["b"] = 1, 2
         first.leave()
         second.leave()
 
         assert (first.cookie, second.cookie) == ("issued", "kept")
         assert (server.told(), other.told()) == ([], ["ChangesDropped"])
-        assert seen_by(server, first.browser) == {"cart": [1], "user_id": 1}
+        assert seen_by(server, first.browser)["a"] == 1
         assert live_sessions(server) == 2
+
+    def test_two_logins_at_once(self, nodes, server, browser):
+        """Somebody clicked twice, and sees the second answer only: both are logged in, with all that was there."""
+        begun(server, browser)
+        other = WebServer(nodes)
+        first, second = server.arrive(browser.copy()), other.arrive(browser.copy())
+        first.session["user_id"] = 1
+        second.session["user_id"] = 1
+        first.leave()
+        second.leave()
+
+        assert (first.cookie, second.cookie) == ("issued", "issued")
+        assert (server.told(), other.told()) == ([], [])
+        assert first.key != second.key
+        assert seen_by(server, first.browser) == seen_by(other, second.browser) == {"cart": [1], "user_id": 1}
+        assert seen_by(server, browser) == {}
+
+    def test_a_login_that_a_logout_overtook_is_none(self, nodes, server, browser):
+        """The logout is final."""
+        begun(server, browser)
+        login, logout = server.arrive(browser.copy()), WebServer(nodes).arrive(browser.copy())
+        login.session["user_id"] = 1
+        logout.session.invalidate()
+        logout.leave()
+        login.leave()
+
+        assert login.cookie == "kept"
+        assert server.told() == ["ChangesDropped"]
+        assert seen_by(server, login.browser) == {}
+
+    @pytest.mark.parametrize(
+        "act",
+        [
+            lambda session: session.regenerate(),
+            lambda session: session.set_lifetime(idle=timedelta(minutes=5)),
+            lambda session: session.update(user=None),
+            lambda session: session.update(seen=1),
+        ],
+    )
+    def test_under_an_id_that_was_renewed_only_a_login_gets_a_cookie(self, server, browser, act):
+        """Whatever else a late request does: it would take the place of the good cookie."""
+        begun(server, browser)
+        late = browser.copy()
+        server.visit(browser, lambda session: session.regenerate())
+        request = server.visit(late, act)
+
+        assert request.cookie == "kept"
+        assert seen_by(server, browser) == {"cart": [1]}
+
+    def test_modify_and_increment_of_a_key_that_names_the_user_renew_the_id(self, server, browser):
+        """As an assignment does, and before anything is stored under the old one."""
+        begun(server, browser)
+        planted = browser.copy()
+        request = server.arrive(browser)
+        request.modify("user", lambda user: {"id": 7})
+        request.leave()
+
+        assert request.cookie == "issued"
+        assert seen_by(server, planted) == {}
+        assert seen_by(server, browser) == {"cart": [1], "user": {"id": 7}}
+        planted = browser.copy()
+        assert server.visit(browser, lambda session: session.increment("user_id")).cookie == "issued"
+        assert seen_by(server, planted) == {}
+
+    def test_a_login_leaves_no_marks_of_deleted_keys_behind(self, server, browser):
+        """They would pile up, login by login, until the session is too large."""
+        begun(server, browser)
+        for user in range(5):
+
+            def login(session, user=user):
+                session.clear()
+                session["user_id"] = user
+                session[f"state{user}"] = 1
+
+            request = server.visit(browser, login)
+        held = [record for record in records(server, request.key) if record]
+
+        assert [set(record.entries) for record in held] == [{"user_id", "state4"}] * 2
+
+    @pytest.mark.parametrize(("minutes", "why"), [(31, "idle"), (12 * 60 + 1, "absolute")])
+    def test_a_session_that_ended_during_a_request_stays_ended(self, nodes, server, browser, minutes, why):
+        """A save does not bring it back, and the change is told to be lost."""
+        key = begun(server, browser)
+        request = server.arrive(browser)
+        request.session["late"] = 1
+        nodes.now_s += minutes * 60
+        request.leave()
+
+        assert server.told() == ["ChangesDropped"]
+        assert seen_by(server, browser) == {}
+        assert all("late" not in record.entries for record in records(server, key) if record)
+
+    def test_a_slow_request_saves_if_others_used_the_session_meanwhile(self, nodes, server, browser):
+        """Then it is not idle."""
+        begun(server, browser)
+        request = server.arrive(browser)
+        request.session["late"] = 1
+        nodes.now_s += 20 * 60
+        server.visit(browser.copy(), put(b=2))
+        nodes.now_s += 20 * 60
+        request.leave()
+
+        assert server.told() == []
+        assert seen_by(server, browser) == {"cart": [1], "late": 1, "b": 2}
 
 
 class TestLimits:

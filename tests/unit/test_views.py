@@ -1,5 +1,6 @@
 """`session.as_(Model)`: the session as a typed object, and the way back."""
 
+import secrets
 import typing
 from dataclasses import dataclass, field
 from datetime import date
@@ -513,3 +514,24 @@ class TestWritten:
         session["plain"].append(3)
 
         assert view.plain == [1, 2]
+
+
+def test_a_default_is_made_once_for_a_request():
+    """Though each one is another: what the page shows is what the object holds to the end."""
+    server, browser = WebServer(Nodes()), Browser()
+
+    @dataclass
+    class Page:
+        token: str = field(default_factory=lambda: secrets.token_hex(4))
+        visits: int = 0
+
+    server.visit(browser, lambda session: session.update(visits=1))
+    request = server.arrive(browser)
+    page = request.session.as_(Page)
+    token = page.token
+    page.visits += 1
+    request.save()
+
+    assert request.session.as_(Page) is page
+    assert (page.token, page.visits) == (token, 2)
+    assert dict(request.session) == {"visits": 2}
