@@ -41,6 +41,7 @@ class Sessions:
             pool, observe=guarded(given.observe)
         )
         self._pool = pool
+        self.node_names = tuple(node.name for node in pool.nodes)
         self._met = 0
         self.adopt(given)
 
@@ -68,6 +69,7 @@ class Call:
 
     def __init__(self, sessions: Sessions, environ: WSGIEnvironment, *, debug: bool) -> None:
         self.refused = self.failed = self.raises = False
+        self.context = 0
         self._lifecycle = sessions.lifecycle
         self._sessions = sessions
         self._environ = environ
@@ -105,10 +107,12 @@ class Call:
 
     def save(self) -> None:
         """Commit now."""
+        self._check()
         self._run(self._lifecycle.save(self._visit))
 
     def modify(self, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
         """Read, compute and write one key as one step."""
+        self._check()
         return self._run(self._lifecycle.modify(self._visit, key, fn, default))
 
     def commit(self, status: int) -> None:
@@ -159,6 +163,10 @@ class Call:
                 "the session was changed after the response had begun, and the changes are lost: call "
                 "session.save() after such changes, or make them before the response's first byte"
             )
+
+    def _check(self) -> None:
+        if self.refused:
+            raise PoolUnavailable("no memcached node of this session answered: are they running?")
 
     def _give_back(self) -> None:
         if self._visit.owner is not None:

@@ -15,6 +15,7 @@ from memsession.calls import UNAVAILABLE, Call, Sessions, Texts
 from memsession.errors import ConfigurationError
 from memsession.lifecycle import Options, settings
 from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
+from memsession.secret import secret_keys
 from memsession.session import Session
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -43,13 +44,17 @@ class SessionMiddleware:
         self.app = app
         self._debug = bool(given.debug)
         self._sessions = Sessions(given, Session)
+        self._cookie_name = given.cookie.name
+        self._mark = f"memsession.wsgi.{given.cookie.name}"
+        self._alike = (given.cookie, tuple(secret_keys(given.secret_key)), self._sessions.node_names)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
-        if self._sessions.skips(environ):
+        if self._sessions.skips(environ) or self._is_nested(environ):
             return self.app(environ, start_response)
+        environ[self._mark] = self
         call = Call(self._sessions, environ, debug=self._debug)
-        response = _Response(call, start_response)
+        response = _Response(call, start_response, environ.get("REQUEST_METHOD", ""))
         try:
             call.open()
             environ[SESSION] = call.session
@@ -68,13 +73,26 @@ class SessionMiddleware:
             call.end()
             raise
 
+    def _is_nested(self, environ: WSGIEnvironment) -> bool:
+        """Whether a middleware with the same settings gave a session already, outside of a mounted application."""
+        outer = environ.get(self._mark)
+        if outer is None or outer is self:
+            return False
+        if outer._alike != self._alike:
+            raise ConfigurationError(
+                f"a mounted application and the one around it use the cookie name {self._cookie_name!r} in different "
+                f"ways: give one of them another name, or both the same settings"
+            )
+        return True
+
 
 class _Response:
     """A response on its way out. `left`: its head is with the server."""
 
-    __slots__ = ("_added", "_head", "_start_response", "_write", "call", "left")
+    __slots__ = ("_added", "_head", "_is_head", "_start_response", "_write", "call", "left")
 
-    def __init__(self, call: Call, start_response: StartResponse) -> None:
+    def __init__(self, call: Call, start_response: StartResponse, method: str) -> None:
+        self._is_head = method == "HEAD"
         self.call = call
         self.left = False
         self._start_response = start_response
@@ -120,7 +138,8 @@ class _Response:
         self.left = True
         headers = [(name.decode().title(), value.decode()) for name, value in UNAVAILABLE_HEADERS]
         self._write = self._start_response("503 Service Unavailable", headers)
-        return [UNAVAILABLE_BODY]
+        # A body after HEAD would be taken for the next response of the connection: some servers send it.
+        return [] if self._is_head else [UNAVAILABLE_BODY]
 
     def whole(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """A body that runs no code of the application any more."""
@@ -165,11 +184,13 @@ class _Body:
             response.call.fail()
             if response.left or not isinstance(error, UNAVAILABLE):
                 raise
-            return response.refuse()[0]
+            for instead in response.refuse():
+                return instead
+            raise StopIteration from None
         if not response.left:
             for instead in response.leave():
                 return instead
-        if over:
+        if over or response.call.refused:
             raise StopIteration
         return piece
 
@@ -185,11 +206,13 @@ def session_of(environ: WSGIEnvironment) -> Session:
     """The typed session of a request.
 
     Raises:
-        ConfigurationError: the middleware is not installed for this request.
+        ConfigurationError: the middleware is not installed for this request, or its path is one of `skip`.
     """
     session = environ.get(SESSION)
     if not isinstance(session, Session):
-        raise ConfigurationError("memsession.wsgi.SessionMiddleware is not installed for this request: add it")
+        raise ConfigurationError(
+            "memsession.wsgi.SessionMiddleware is not installed for this request (add it), or skips its path"
+        )
     session.mark_accessed()
     return session
 

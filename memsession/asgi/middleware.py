@@ -199,8 +199,8 @@ def session_of(connection: Any, scope_key: str = "session") -> AsyncSession:
     session = connection.scope.get(scope_key)
     if not isinstance(session, AsyncSession):
         raise ConfigurationError(
-            f"memsession.asgi.SessionMiddleware is not installed for this request: add it"
-            f"{'' if scope_key == 'session' else f', with scope_key={scope_key!r}'}"
+            f"memsession.asgi.SessionMiddleware is not installed for this request (add it"
+            f"{'' if scope_key == 'session' else f', with scope_key={scope_key!r}'}), or skips its path"
         )
     session.mark_accessed()
     return session

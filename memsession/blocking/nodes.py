@@ -8,6 +8,7 @@ finds it takes the connection, and the node is back. Where nobody makes requests
 import logging
 import math
 import random
+import socket
 import threading
 import time
 from collections.abc import MutableMapping
@@ -133,9 +134,24 @@ class Nodes:
                 opening.close()
 
     def _resolved(self, name: str) -> list[Place]:
+        """Where a node is. A resolver that fails is left alone for ten times as long as it took to say so.
+
+        Raises:
+            OSError: nobody knows.
+        """
         known, now = self._places.get(name), time.monotonic()
-        if known is None or now > known[0] + RESOLVED_S:
-            known = self._places[name] = (now, places_of(self._nodes[name]))
+        if known is None or now > known[0]:
+            places = known[1] if known is not None else []
+            try:
+                places = places_of(self._nodes[name])
+                until = time.monotonic() + RESOLVED_S
+            except OSError:
+                # The node is likely where it was.
+                ended = time.monotonic()
+                until = ended + min(RESOLVED_S, 10.0 * (ended - now))
+            known = self._places[name] = (until, places)
+        if not known[1]:
+            raise socket.gaierror(socket.EAI_AGAIN, "its name cannot be resolved")
         return known[1]
 
     def _takes_probe(self, name: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Unpack, cast
 
 import flask
+from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from memsession.calls import UNAVAILABLE, Call, Sessions
@@ -59,6 +60,8 @@ class MemSession(SessionInterface):
             flask.got_request_exception.connect(_fail, app)
             for kind in UNAVAILABLE:
                 app.error_handler_spec[None][None].setdefault(kind, _answer_unavailable)
+            if not app.error_handler_spec[None][500]:
+                app.register_error_handler(500, _answer_internal)
         app.session_interface = self
         app.extensions[_NAME] = _Installed(self)
         self._sessions(app)
@@ -82,6 +85,7 @@ class MemSession(SessionInterface):
         debug = self._options.get("debug")
         call = Call(sessions, request.environ, debug=app.debug if debug is None else debug)
         vars(request)[_NAME] = call
+        call.context = id(request_ctx._get_current_object())  # type: ignore[attr-defined]
         try:
             call.open()
         except UNAVAILABLE:
@@ -161,6 +165,11 @@ def _answer_unavailable(_error: Exception | None = None) -> flask.Response:
     return response
 
 
+def _answer_internal(error: Any) -> Any:
+    """What a function after the request raised comes here only."""
+    return _answer_unavailable() if isinstance(error.original_exception, UNAVAILABLE) else error
+
+
 def _fail(_app: flask.Flask, **_: Any) -> None:
     if (call := _call()) is not None:
         call.failed = True
@@ -168,7 +177,10 @@ def _fail(_app: flask.Flask, **_: Any) -> None:
 
 def _end(_error: BaseException | None) -> None:
     call = _call()
-    if call is not None and (call.failed or not call.answered):
+    # A copy of the context (copy_current_request_context) ends before the request does.
+    if call is None or call.context != id(request_ctx._get_current_object()):  # type: ignore[attr-defined]
+        return
+    if call.failed or not call.answered:
         call.end()
 
 

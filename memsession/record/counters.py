@@ -9,6 +9,7 @@ a greater n always holds everything a smaller n held.
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -39,7 +40,7 @@ class CounterMemory:
         self._limit = limit
         self._own: OrderedDict[tuple[bytes, str], OwnCount] = OrderedDict()
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        _all.add(self)
 
     def counting(
         self, session: bytes, increments: Mapping[str, int]
@@ -52,12 +53,12 @@ class CounterMemory:
 
     def enter(self) -> None:
         """Begin a critical section."""
-        if self._pid != os.getpid():
-            # A forked child would go on under its parent's names; and the parent's lock may be held for ever.
-            self._pid = os.getpid()
-            self._lock = threading.Lock()
-            self._own.clear()
         self._lock.acquire()
+
+    def forked(self) -> None:
+        """A child would go on under its parent's names; and the parent's lock may be held for ever."""
+        self._lock = threading.Lock()
+        self._own = OrderedDict()
 
     def leave(self) -> None:
         """End a critical section."""
@@ -121,3 +122,15 @@ class _Counting(AbstractContextManager[Mapping[str, OwnCount]]):
         if kind is not None:
             self._memory.restore(self._session, self._before)
         self._memory.leave()
+
+
+_all: "weakref.WeakSet[CounterMemory]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for memory in list(_all):
+        memory.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -39,7 +39,7 @@ def content_of(session: Contents, ledger: Ledger) -> Changes:
 
 
 def _beyond(session: Contents, ledger: Ledger, before: Mapping[str, Plain]) -> Changes:
-    content = {key: dict.__getitem__(session, key) for key in dict.__iter__(session)}
+    content = dict.copy(session)  # in one step: another thread may be changing it
     return diff(before, content, ledger.increments)
 
 
@@ -104,7 +104,7 @@ def take_back(session: Contents, ledger: Ledger) -> None:
 def response_begins(session: Contents, ledger: Ledger) -> None:
     """From now on changes are noticed by use; by comparing where values can be changed without using the session."""
     if ledger.accessed or ledger.used or ledger.exposed:
-        changeable = bool(ledger.views) or not _UNCHANGEABLE.issuperset(map(type, dict.values(session)))
+        changeable = bool(ledger.views) or not _UNCHANGEABLE.issuperset(map(type, tuple(dict.values(session))))
         ledger.exposed = ledger.accessed or changeable
         ledger.accessed = ledger.used = False
     ledger.answered = True

@@ -2,12 +2,13 @@
 
 import io
 import logging
+import threading
 from datetime import timedelta
 
 import flask
 import pytest
 
-from memsession import Cookie, Exclusive, Lifetime, Pool, PoolUnavailable
+from memsession import ConfigurationError, Cookie, Exclusive, Lifetime, Pool, PoolUnavailable
 from memsession.flask import FlaskSession, MemSession, session
 from tests.web import SECRET
 
@@ -540,3 +541,91 @@ def test_streams_see_the_session(app, client):
 
     assert response.text == "12"
     assert client.get("/show").json == {"a": 2}
+
+
+@pytest.mark.parametrize("how", ["save", "modify"])
+@pytest.mark.parametrize("when", ["at load", "in the view"])
+def test_a_failed_save_after_the_view_is_a_503(app, client, how, when):
+    """Functions of `after_request` run where Flask asks no handler for our errors."""
+
+    @app.get("/leave")
+    def leave():
+        if when == "in the view":
+            stop(app)
+        return "hello"
+
+    @app.after_request
+    def late(response):
+        if flask.request.path == "/leave":
+            session["late"] = 1
+            session.save() if how == "save" else session.modify("n", lambda n: n + 1, 0)
+        return response
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    client.get("/count")
+    if when == "at load":
+        stop(app)
+    response = client.get("/leave")
+
+    assert response.status_code == 503
+    assert "Set-Cookie" not in response.headers
+
+
+def test_another_error_after_the_view_is_still_a_500(app, client):
+    """Only ours are told to the visitor as an outage."""
+
+    @app.after_request
+    def late(response):
+        raise ZeroDivisionError
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    assert client.get("/count").status_code == 500
+
+
+def test_a_copied_context_does_not_end_the_request():
+    """`copy_current_request_context`, Flask's way to work in the background: the turn and the watch go on."""
+    app = application(exclusive=Exclusive(wait=timedelta()))
+    busy = []
+
+    @app.get("/copy")
+    def copy():
+        @flask.copy_current_request_context
+        def work():
+            return flask.session["n"]
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        other = app.test_client()
+        other.set_cookie(SESSION_COOKIE, flask.request.cookies[SESSION_COOKIE])
+        busy.append(other.get("/count").status_code)
+        return "done"
+
+    client = app.test_client()
+    client.get("/count")
+    response = client.get("/copy")
+
+    assert (response.status_code, busy) == (200, [503])
+    assert client.get("/count").text == "2"
+
+
+def test_without_a_secret_key_our_methods_say_so():
+    """Flask's own message for Flask's own ways, and as clear a one for ours."""
+    app = application(init=False)
+    app.config["SECRET_KEY"] = None
+    MemSession(app, pool="memory://")
+    with app.test_request_context():
+        with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+            session.increment("n")
+        with pytest.raises(RuntimeError, match="secret key"):
+            session["n"] = 1
+
+
+def test_at_a_skipped_path_our_methods_say_so():
+    """There is no session there."""
+    app = application(skip=["/static"])
+    with app.test_request_context("/static/app.css"):
+        with pytest.raises(ConfigurationError, match=r"MemSession\(skip="):
+            session.csrf_token()
+        assert dict(session) == {}

@@ -8,7 +8,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from memsession import ConfigurationError, Exclusive, Pool, PoolUnavailable
+from memsession import ConfigurationError, Cookie, Exclusive, Pool, PoolUnavailable
 from memsession.wsgi import SESSION, SessionMiddleware, session_of
 from tests.web import SECRET
 from tests.wsgi import environ_of, serve, wsgi_request
@@ -437,3 +437,65 @@ def test_bad_settings_stop_the_start(options, message):
     """Before any request."""
     with pytest.raises(ConfigurationError, match=message):
         SessionMiddleware(lambda environ, start_response: [], **{"pool": "memory://", **options})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_refused_head_has_no_body(method, streams):
+    """Some servers would send it, and the connection's next response would begin with it."""
+
+    def app(environ, start_response):
+        environ[SESSION]["a"] = 1
+        start_response("200 OK", JSON)
+        return iter([b"one", b"two"]) if streams else [b"one"]
+
+    server = middleware(app)
+    for node in server._sessions.client.nodes.values():
+        node.stop()
+    answer = wsgi_request(server, "/", method=method)
+
+    assert (answer.status, answer.error) == (503, None)
+    assert (answer.body == b"") is (method == "HEAD")
+
+
+class TestNested:
+    """A mounted application with a middleware of its own."""
+
+    @staticmethod
+    def around(inner, **options):
+        def outer(environ, start_response):
+            environ[SESSION].increment("outer")
+            return inner(environ, start_response)
+
+        return middleware(outer, **options)
+
+    @staticmethod
+    def within(**options):
+        def app(environ, start_response):
+            environ[SESSION].increment("inner")
+            start_response("200 OK", JSON)
+            return [repr(dict(environ[SESSION])).encode()]
+
+        return middleware(app, **options)
+
+    def test_with_the_same_settings_they_share_one_session(self):
+        """And one cookie; in exclusive mode the inner one does not wait for the outer one."""
+        turns = Exclusive(wait=timedelta())
+        server = self.around(self.within(exclusive=turns), exclusive=turns)
+        first = wsgi_request(server, "/")
+        second = wsgi_request(server, "/", cookie=cookie_of(first))
+
+        assert len(first.header("set-cookie")) == 1
+        assert second.body == b"{'outer': 2, 'inner': 2}"
+
+    def test_with_other_settings_it_is_an_error(self):
+        """The same cookie cannot be of two kinds."""
+        server = self.around(self.within(cookie=Cookie(same_site="strict")))
+
+        assert isinstance(wsgi_request(server, "/").error, ConfigurationError)
+
+    def test_with_another_cookie_each_has_its_own(self):
+        """Neither knows of the other's."""
+        server = self.around(self.within(cookie=Cookie(name="admin")))
+
+        assert len(wsgi_request(server, "/").header("set-cookie")) == 2

@@ -21,11 +21,12 @@ Reached = list[tuple[str, int, int]]
 class Change:
     """An assignment or deletion of one key; `confirmed` is when its request returned well."""
 
-    __slots__ = ("confirmed", "name", "stamp")
+    __slots__ = ("confirmed", "deletes", "name", "stamp")
 
-    def __init__(self, name: str, stamp: tuple[int, str]) -> None:
+    def __init__(self, name: str, stamp: tuple[int, str], *, deletes: bool = False) -> None:
         self.name = name
         self.stamp = stamp
+        self.deletes = deletes
         self.confirmed = NEVER
 
     def held(self, record: Any) -> bool:
@@ -87,7 +88,8 @@ class Ledger:
 
     def change(self, key: bytes, name: str, record: Any) -> Change:
         """Somebody is about to store `record`, in which `name` was assigned or deleted."""
-        change = Change(name, record.entries[name][:2])
+        entry = record.entries[name]
+        change = Change(name, entry[:2], deletes=entry.deleted)
         self.story(key).changes.append(change)
         return change
 

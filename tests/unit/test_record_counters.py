@@ -126,6 +126,54 @@ def test_a_forked_child_begins_under_fresh_names():
     assert done.stdout.split() == ["0", "True", "2"]
 
 
+FORKING_THREADS = """
+import os, sys, threading
+from itertools import count as numbers
+from memsession.record import CounterMemory
+
+names = numbers()
+memory = CounterMemory(lambda: f"w{next(names)}")
+held = memory.counting(b"t", {"n": 1})
+held.__enter__()
+sys.setswitchinterval(1e-6)
+
+
+def work(errors):
+    try:
+        for _ in range(50):
+            with memory.counting(b"s", {"n": 1}):
+                pass
+    except BaseException as error:
+        errors.append(error)
+
+
+failed = 0
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        errors = []
+        threads = [threading.Thread(target=work, args=(errors,), daemon=True) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        os._exit(1 if errors or any(thread.is_alive() for thread in threads) else 0)
+    _, status = os.waitpid(child, 0)
+    failed += os.waitstatus_to_exitcode(status) != 0
+print(failed)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_the_first_threads_of_a_forked_child_do_not_race():
+    """Whatever the parent held at that moment: the child's memory is ready before it has a second thread."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING_THREADS], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["0"]
+
+
 def test_threads_do_not_lose_counts():
     """Many threads count on the same key: every n comes exactly once."""
     memory = CounterMemory(names())
