@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from memsession.errors import ConfigurationError
@@ -131,6 +131,7 @@ class Lifetime:
         return -(-self._longest // timedelta(seconds=1))
 
 
+@lru_cache(64)
 def kept_s(idle_ms: int) -> int:
     """memcached's expiry for a live session with this idle limit, in seconds: a little more than that.
 

@@ -99,8 +99,10 @@ class Writes:
 
     def _is_over(self, visit: Visit) -> bool:
         """Whether its time has run out since it was loaded, unless others have used it meanwhile."""
-        record, now_ms = visit.found.record if visit.found else None, self.world.now_ms()
-        return record is not None and min(record.deadline_ms, record.seen_ms + self.world.idle_ms(record)) <= now_ms
+        if visit.found is None:
+            return False
+        record, now_ms = visit.found.record, self.world.now_ms()
+        return record.deadline_ms <= now_ms or record.seen_ms + self.world.idle_ms(record) <= now_ms
 
     def drop(self, visit: Visit, changes: Changes) -> None:
         """The session ended while the request was under way: its changes are dropped, not merged."""

@@ -59,7 +59,9 @@ class World:
 
         No tombstone is kept longer than `longest`, so an own limit that was given under a longer one shrinks to it.
         """
-        return min(record.idle_ms, self.lifetime.longest_ms) or self.lifetime.idle_ms
+        if not record.idle_ms:
+            return self.lifetime.idle_ms
+        return min(record.idle_ms, self.lifetime.longest_ms)
 
     def renewal_ms(self, record: Live) -> int:
         """The last use is stored anew when the stored one is older than this: a twentieth of the idle limit."""

@@ -39,7 +39,7 @@ def content_of(session: Contents, ledger: Ledger) -> Changes:
 
 
 def _beyond(session: Contents, ledger: Ledger, before: Mapping[str, Plain]) -> Changes:
-    content = dict.copy(session)  # in one step: another thread may be changing it
+    content = dict([*dict.items(session)])  # taken in one step: another thread may be changing it
     return diff(before, content, ledger.increments)
 
 

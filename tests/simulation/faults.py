@@ -93,12 +93,12 @@ def restart_process(simulation: Simulation, index: int) -> Process:
 
 
 def fork_process(simulation: Simulation, index: int) -> Process:
-    """A web process forks: the child has the parent's memory, another process ID and no connections."""
+    """A web process forks: the child has the parent's memory, is told of the fork, and has no connections."""
     parent = simulation.processes[index]
     child = Process(simulation, parent.link, f"{parent.name}+{len(simulation.processes)}")
     child.placement, child.skew_s = parent.placement, parent.skew_s
     child.counters._own.update(parent.counters._own)
-    child.counters._pid = -1
+    child.counters.forked()
     simulation.say(f"! {parent.name} forks {child.name}")
     simulation.processes.append(child)
     return child

@@ -244,7 +244,7 @@ _mutant(
 _mutant(
     "the memory is kept across a fork",
     "counters_fork",
-    (COUNTERS, "if self._pid != os.getpid():", "if False:"),
+    (COUNTERS, "        self._lock = threading.Lock()\n        self._own = OrderedDict()", "        return"),
 )
 _mutant(
     "an assignment drops the sub-counts",
@@ -283,7 +283,7 @@ _mutant(
 _mutant(
     "a session's own idle limit is ignored",
     "remembered_and_healthy",
-    (WORLD, "return min(record.idle_ms, self.lifetime.longest_ms) or", "return"),
+    (WORLD, "return min(record.idle_ms, self.lifetime.longest_ms)", "return self.lifetime.idle_ms"),
 )
 _mutant(
     "memcached keeps a session for the application's idle time",

@@ -94,6 +94,6 @@ class _Loader(SourceFileLoader):
 @contextmanager
 def nothing_changed():
     """Asserts that the shipped modules are the same objects before and after the block."""
-    before = {name: sys.modules.get(name) for name in COPIED}
+    before = {name: importlib.import_module(name) for name in COPIED}
     yield
     assert before == {name: sys.modules.get(name) for name in COPIED}
