@@ -134,6 +134,17 @@ def test_frameworks_are_imported_by_their_adapter_only(path):
     assert {name for name in foreign if _room(path) not in ADAPTERS.get(name, set())} == set()
 
 
+@pytest.mark.parametrize("path", HOUSE_FILES, ids=_name)
+def test_nothing_reads_what_could_run(path):
+    """No pickle, no marshal, no shelve: what is stored is data."""
+    assert {module.split(".")[0] for module in imported_modules(path)} & {
+        "pickle",
+        "marshal",
+        "shelve",
+        "dill",
+    } == set()
+
+
 @pytest.mark.parametrize("path", SIZED_FILES, ids=_name)
 def test_files_and_functions_are_short(path):
     """A file fits in one's head and a function on a screen."""

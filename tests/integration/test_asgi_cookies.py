@@ -144,6 +144,10 @@ async def test_two_good_cookies_of_different_sessions_are_refused(store, app, go
 
         assert (answer.json, answer.cookie) == ({}, "kept")
     assert store.client.commands == {}
+    third = await Visitor(app).get("/set?k=third", headers=[(b"cookie", b"; ".join(pairs))])
+
+    assert third.cookie == "issued"
+    assert (await other.get("/get")).json == {"k": "secret-of-eve"}
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,22 @@ class TestRaces:
 
         assert (await house.visit(visitor, "/get")).json == {"n": answered} == {"n": 121}
 
+    async def test_slow_requests_of_one_visitor_do_not_wait_for_each_other(self, house):
+        """Ten are in their handlers at once, on both servers; nothing is lost when they end."""
+        visitor = house.visitor()
+        await house.visit(visitor, "/set?first=1")
+        go, slow = asyncio.Event(), []
+        for number in range(10):
+            reached = asyncio.Event()
+            app = house.servers[number % len(house.servers)]
+            going = visitor.copy().get(f"/hold?k{number}=v", app=app, reached=reached, go=go)
+            slow.append(asyncio.ensure_future(going))
+            await asyncio.wait_for(reached.wait(), 10)
+        go.set()
+
+        assert {answer.status for answer in await asyncio.gather(*slow)} == {200}
+        assert len((await house.visit(visitor, "/get")).json) == 11
+
     async def test_parallel_writers_of_different_keys(self, house):
         """All are kept."""
         visitor = house.visitor()

@@ -1,9 +1,11 @@
 """The vault: what it remembers saves work, and is never believed under another key or for other bytes."""
 
+import pickle
+
 import pytest
 
 from memsession import vault
-from memsession.record import Dead, Entry, Live, Reason
+from memsession.record import Dead, Entry, Live, Reason, decode
 from memsession.seal import Seal
 from memsession.vault import Vault
 
@@ -62,3 +64,23 @@ def test_memory_is_bounded(sealed, monkeypatch):
     assert sealed.open(KEY, value) is not RECORD
     assert sealed.open(KEY, value) == RECORD
     assert sealed.open(OTHER, sealed.seal(OTHER, large)) is not large
+
+
+class Bomb:
+    """What an attacker would store, if anybody here read pickles."""
+
+    exploded = False
+
+    def __reduce__(self):
+        return setattr, (Bomb, "exploded", True)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_never_read(sealed, protocol):
+    """Neither as it is, nor where somebody who has the secret has sealed it."""
+    value = pickle.dumps(Bomb(), protocol)
+
+    assert sealed.open(KEY, value) is None
+    assert sealed.open(KEY, Seal([SECRET]).seal(KEY, value)) is None
+    assert decode(value) is None
+    assert not Bomb.exploded
