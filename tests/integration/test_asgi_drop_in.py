@@ -200,7 +200,7 @@ class TestSeveral:
         request = Request({"type": "http", "session": {}})
 
         with pytest.raises(
-            ConfigurationError, match="not installed for this request: add it, with scope_key='admin'"
+            ConfigurationError, match="add it, with scope_key='admin'"
         ):
             session_of(request, "admin")
 
