@@ -380,3 +380,22 @@ async def test_a_dict_in_the_place_of_the_session_is_taken_over(content, cookie)
 
     assert page.cookie == cookie
     assert (await visitor.get("/get")).json == content
+
+
+async def test_a_server_is_told_that_the_start_failed():
+    """Starlette makes its middleware at the first call, when raising is not enough: a server may go on."""
+    app = Starlette(middleware=[Middleware(SessionMiddleware, secret_key="changeme", pool="memory://")])
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(ConfigurationError, match="secret_key is a placeholder"):
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert "secret_key is a placeholder" in sent[0]["message"]
+    with pytest.raises(ConfigurationError, match="secret_key is a placeholder"):
+        await Visitor(app).get("/")
