@@ -199,9 +199,7 @@ class TestSeveral:
         """Where there is none under it."""
         request = Request({"type": "http", "session": {}})
 
-        with pytest.raises(
-            ConfigurationError, match="add it, with scope_key='admin'"
-        ):
+        with pytest.raises(ConfigurationError, match="add it, with scope_key='admin'"):
             session_of(request, "admin")
 
 
@@ -397,5 +395,4 @@ async def test_a_server_is_told_that_the_start_failed():
         await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     assert "secret_key is a placeholder" in sent[0]["message"]
-    with pytest.raises(ConfigurationError, match="secret_key is a placeholder"):
-        await Visitor(app).get("/")
+    assert isinstance((await Visitor(app).get("/")).error, ConfigurationError)
