@@ -6,22 +6,7 @@ import pytest
 
 from memsession.session import AsyncSession, Ledger, csrf
 from memsession.session.csrf import CSRF_KEY
-from tests.visits import Browser, Nodes, WebServer, begun, put, seen_by
-
-
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
+from tests.visits import Browser, WebServer, begun, put, seen_by
 
 
 def token_of(server, browser):

@@ -3,22 +3,7 @@
 import pytest
 
 from memsession.session.flashes import PREFIX, SLOTS
-from tests.visits import Browser, Nodes, WebServer, begun, put, records, seen_by
-
-
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
+from tests.visits import WebServer, begun, put, records, seen_by
 
 
 def flashed(server, browser, *categories):

@@ -22,22 +22,7 @@ from memsession.events import (
 )
 from memsession.exclusive import Exclusive
 from memsession.identity import short
-from tests.visits import Browser, Mode, Nodes, WebServer, begun, put
-
-
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
+from tests.visits import Browser, Mode, WebServer, begun, put
 
 
 def told(server):

@@ -7,21 +7,6 @@ from memsession.record import Dead, Reason
 from tests.visits import Browser, Mode, Nodes, WebServer, begun, live_sessions, put, records, seen_by
 
 
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
-
-
 def one_more(n):
     return n + 1
 

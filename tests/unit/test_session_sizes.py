@@ -5,26 +5,11 @@ import math
 import pytest
 
 from memsession.errors import SessionTooLarge, UnstorableValue
-from tests.visits import Browser, Nodes, WebServer, begun, live_sessions, put, records, seen_by
+from tests.visits import Nodes, WebServer, begun, live_sessions, put, records, seen_by
 
 SECRET_TEXT = "s3cr3t-" * 1_000
 BIG = SECRET_TEXT * 10
 CONTENT = {"cart": [1], "user_id": 1}
-
-
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
 
 
 WAYS = {

@@ -71,21 +71,6 @@ def session_of(before):
     return AsyncSession(ledger), ledger
 
 
-@pytest.fixture
-def nodes():
-    return Nodes()
-
-
-@pytest.fixture
-def server(nodes):
-    return WebServer(nodes)
-
-
-@pytest.fixture
-def browser():
-    return Browser()
-
-
 class TestMade:
     """From the session to the object."""
 
