@@ -47,6 +47,7 @@ class Sessions:
 
     def adopt(self, given: Settings) -> None:
         """Go by other settings from the next request on; the pool and its connections stay."""
+        self.mark = f"memsession.wsgi.{given.cookie.name}"
         self.lifecycle = build(given, pool=self._pool, senses=self.client, make_session=self.make_session)
 
     def skips(self, environ: WSGIEnvironment) -> bool:

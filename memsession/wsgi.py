@@ -45,7 +45,7 @@ class SessionMiddleware:
         self._debug = bool(given.debug)
         self._sessions = Sessions(given, Session)
         self._cookie_name = given.cookie.name
-        self._mark = f"memsession.wsgi.{given.cookie.name}"
+        self._mark = self._sessions.mark
         self._alike = (given.cookie, tuple(secret_keys(given.secret_key)), self._sessions.node_names)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

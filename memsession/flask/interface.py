@@ -14,7 +14,7 @@ from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from memsession.calls import UNAVAILABLE, Call, Sessions
-from memsession.errors import PoolUnavailable
+from memsession.errors import ConfigurationError, PoolUnavailable
 from memsession.flask.config import seen, settings_of
 from memsession.flask.session import FlaskSession, KeylessSession, SkippedSession
 from memsession.lifecycle import Options, settings
@@ -82,6 +82,11 @@ class MemSession(SessionInterface):
         sessions = self._sessions(app)
         if sessions is None or sessions.skips(request.environ):
             return None
+        if sessions.mark in request.environ:
+            raise ConfigurationError(
+                "this Flask application stands inside memsession.wsgi.SessionMiddleware with the same cookie name: "
+                "take one of the two away, or give one another Cookie(name=...)"
+            )
         debug = self._options.get("debug")
         call = Call(sessions, request.environ, debug=app.debug if debug is None else debug)
         vars(request)[_NAME] = call

@@ -10,6 +10,7 @@ import pytest
 
 from memsession import ConfigurationError, Cookie, Exclusive, Lifetime, Pool, PoolUnavailable
 from memsession.flask import FlaskSession, MemSession, session
+from memsession.wsgi import SessionMiddleware
 from tests.web import SECRET
 
 SESSION_COOKIE = "session"
@@ -629,3 +630,12 @@ def test_at_a_skipped_path_our_methods_say_so():
         with pytest.raises(ConfigurationError, match=r"MemSession\(skip="):
             session.csrf_token()
         assert dict(session) == {}
+
+
+@pytest.mark.parametrize(("name", "status"), [("session", 500), ("outer", 200)])
+def test_a_middleware_around_it_needs_a_cookie_of_its_own(app, name, status):
+    """Two of one name would replace each other at each visit."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.wsgi_app = SessionMiddleware(app.wsgi_app, SECRET, pool="memory://", cookie=Cookie(name=name))
+
+    assert app.test_client().get("/count").status_code == status
