@@ -266,4 +266,4 @@ def guarded(observe: Observe) -> Guarded:
 
 def is_heard(observe: Observe, kind: type[Event]) -> bool:
     """Whether it is worth the time to make an event of that kind."""
-    return type(observe) is not Guarded or observe.hears(kind)
+    return not isinstance(observe, Guarded) or observe.hears(kind)

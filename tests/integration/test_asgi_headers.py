@@ -59,6 +59,7 @@ BLIND = {
     "as_": "what does not fit a model is an error",
     "json.dumps": "its C code looks at the size of an empty dict without asking the dict; `request.session` and "
     "`session_of` notice it before",
+    "json.dumps, indented": "so it is from Python 3.13 on",
 }
 
 
