@@ -60,8 +60,6 @@ class MemSession(SessionInterface):
             flask.got_request_exception.connect(_fail, app)
             for kind in UNAVAILABLE:
                 app.error_handler_spec[None][None].setdefault(kind, _answer_unavailable)
-            if not app.error_handler_spec[None][500]:
-                app.register_error_handler(500, _answer_internal)
         app.session_interface = self
         app.extensions[_NAME] = _Installed(self)
         self._sessions(app)
@@ -168,11 +166,6 @@ def _answer_unavailable(_error: Exception | None = None) -> flask.Response:
     response = flask.current_app.response_class()
     _become_unavailable(response)
     return response
-
-
-def _answer_internal(error: Any) -> Any:
-    """What a function after the request raised comes here only."""
-    return _answer_unavailable() if isinstance(error.original_exception, UNAVAILABLE) else error
 
 
 def _fail(_app: flask.Flask, **_: Any) -> None:

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import flask
 import pytest
+from werkzeug.exceptions import HTTPException, InternalServerError
 
-from memsession import ConfigurationError, Cookie, Exclusive, Lifetime, Pool, PoolUnavailable
+from memsession import ConfigurationError, Cookie, Exclusive, Lifetime, Pool, PoolUnavailable, UpdateUnconfirmed
 from memsession.flask import FlaskSession, MemSession, session
 from memsession.wsgi import SessionMiddleware
 from tests.web import SECRET
@@ -546,8 +547,9 @@ def test_streams_see_the_session(app, client):
 
 @pytest.mark.parametrize("how", ["save", "modify"])
 @pytest.mark.parametrize("when", ["at load", "in the view"])
-def test_a_failed_save_after_the_view_is_a_503(app, client, how, when):
-    """Functions of `after_request` run where Flask asks no handler for our errors."""
+def test_a_failed_save_after_the_view_is_an_error_that_says_why(app, client, how, when):
+    """Functions of `after_request` run where Flask asks no handler for our errors: it answers 500."""
+    raised = []
 
     @app.get("/leave")
     def leave():
@@ -559,7 +561,11 @@ def test_a_failed_save_after_the_view_is_a_503(app, client, how, when):
     def late(response):
         if flask.request.path == "/leave":
             session["late"] = 1
-            session.save() if how == "save" else session.modify("n", lambda n: n + 1, 0)
+            try:
+                session.save() if how == "save" else session.modify("n", lambda n: n + 1, 0)
+            except Exception as error:
+                raised.append(type(error))
+                raise
         return response
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -568,20 +574,24 @@ def test_a_failed_save_after_the_view_is_a_503(app, client, how, when):
         stop(app)
     response = client.get("/leave")
 
-    assert response.status_code == 503
+    assert response.status_code == 500
+    assert set(raised) <= {PoolUnavailable, UpdateUnconfirmed}
+    assert raised
     assert "Set-Cookie" not in response.headers
 
 
-def test_another_error_after_the_view_is_still_a_500(app, client):
-    """Only ours are told to the visitor as an outage."""
+@pytest.mark.parametrize("kind", [Exception, HTTPException, InternalServerError])
+def test_error_handlers_of_the_application_are_asked_as_ever(app, client, kind):
+    """Ours take the place of none."""
 
-    @app.after_request
-    def late(response):
+    @app.get("/boom")
+    def boom():
         raise ZeroDivisionError
 
+    app.register_error_handler(kind, lambda error: ("mine", 500))
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
-    assert client.get("/count").status_code == 500
+    assert client.get("/boom").text == "mine"
 
 
 def test_a_copied_context_does_not_end_the_request():
