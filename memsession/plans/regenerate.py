@@ -77,10 +77,7 @@ def regenerate(
     mine = Dead(Reason.REGENERATED, mark)
     record = _limited(record, limits)
     move = _Move(old, new, record, mine, todo, deadline - RESERVE_S, world.nonce(), limits)
-    born = move.folded()
-    # Nobody has a copy under the new ID: marks of deleted keys would only pile up there, login by login.
-    born = replace(born, entries={key: entry for key, entry in born.entries.items() if not entry.deleted})
-    outcome = yield from create(world, new, born)
+    outcome = yield from create(world, new, move.folded())
     if not isinstance(outcome, Saved):
         return Unconfirmed()
     # Once a home is ended, going on is better than the way back: the reserve is for that way.

@@ -21,12 +21,11 @@ Reached = list[tuple[str, int, int]]
 class Change:
     """An assignment or deletion of one key; `confirmed` is when its request returned well."""
 
-    __slots__ = ("confirmed", "deletes", "name", "stamp")
+    __slots__ = ("confirmed", "name", "stamp")
 
-    def __init__(self, name: str, stamp: tuple[int, str], *, deletes: bool = False) -> None:
+    def __init__(self, name: str, stamp: tuple[int, str]) -> None:
         self.name = name
         self.stamp = stamp
-        self.deletes = deletes
         self.confirmed = NEVER
 
     def held(self, record: Any) -> bool:
@@ -88,8 +87,7 @@ class Ledger:
 
     def change(self, key: bytes, name: str, record: Any) -> Change:
         """Somebody is about to store `record`, in which `name` was assigned or deleted."""
-        entry = record.entries[name]
-        change = Change(name, entry[:2], deletes=entry.deleted)
+        change = Change(name, record.entries[name][:2])
         self.story(key).changes.append(change)
         return change
 

@@ -63,8 +63,6 @@ def _judge_changes(simulation: Simulation, key: bytes, record: Any) -> None:
             counted = one.name in ledger.amounts.names
             if counted or one.confirmed > simulation.now or one.name in record.entries:
                 continue
-            if one.deletes:
-                continue  # the new ID has no copies yet, so it needs no mark of what is not there
             everybody = ledger.memories(story.key)
             holders = ledger.holders(story.key, everybody, one.confirmed, one.held)
             everywhere = len(set(holders)) >= len(simulation.processes[0].homes(story.key))

@@ -461,21 +461,6 @@ class TestMoves:
         assert server.visit(browser, lambda session: session.increment("user_id")).cookie == "issued"
         assert seen_by(server, planted) == {}
 
-    def test_a_login_leaves_no_marks_of_deleted_keys_behind(self, server, browser):
-        """They would pile up, login by login, until the session is too large."""
-        begun(server, browser)
-        for user in range(5):
-
-            def login(session, user=user):
-                session.clear()
-                session["user_id"] = user
-                session[f"state{user}"] = 1
-
-            request = server.visit(browser, login)
-        held = [record for record in records(server, request.key) if record]
-
-        assert [set(record.entries) for record in held] == [{"user_id", "state4"}] * 2
-
     @pytest.mark.parametrize(("minutes", "why"), [(31, "idle"), (12 * 60 + 1, "absolute")])
     def test_a_session_that_ended_during_a_request_stays_ended(self, nodes, server, browser, minutes, why):
         """A save does not bring it back, and the change is told to be lost."""
