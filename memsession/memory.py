@@ -29,7 +29,7 @@ from memsession.commands import (
     Unreachable,
     insists,
 )
-from memsession.events import NodeBack, NodeEvent, NodeOut, Observer, log_event
+from memsession.events import NodeBack, NodeEvent, NodeOut, Observer, log
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 from memsession.wire import checked_key, checked_ttl
@@ -128,7 +128,7 @@ class _InProcess:
         self.nodes = {node.name: MemoryNode(monotonic=monotonic) for node in pool.all_nodes}
         self.commands: Counter[str] = Counter()
         self._monotonic = monotonic
-        self._observe = observe or log_event
+        self._observe = observe or log
         self._out: set[str] = set()
         self._lock = threading.Lock()
 

@@ -13,7 +13,7 @@ from memsession.aio.round import Round
 from memsession.clock import PoolClock
 from memsession.commands import Command
 from memsession.errors import SessionError
-from memsession.events import NodeEvent, Observer, log_event
+from memsession.events import NodeEvent, Observer, log
 from memsession.greeting import Greeting
 from memsession.health import recognise
 from memsession.plans.world import Plan
@@ -39,7 +39,7 @@ class AsyncClient:
     def __init__(self, pool: Pool, *, observe: Observer | None = None) -> None:
         self.incarnations: dict[str, str] = {}
         self._pool = pool
-        self._observer = observe or log_event
+        self._observer = observe or log
         self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
         self._process = os.getpid()
         self._exchanges: dict[asyncio.AbstractEventLoop, Exchange] = {}

@@ -11,7 +11,7 @@ from memsession.blocking.exchange import Exchange
 from memsession.blocking.nodes import Nodes
 from memsession.clock import PoolClock
 from memsession.commands import Cas, Command
-from memsession.events import Observer, log_event
+from memsession.events import Observer, log
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 
@@ -34,7 +34,7 @@ class BlockingClient:
     def __init__(self, pool: Pool, *, observe: Observer | None = None) -> None:
         self.incarnations: dict[str, str] = {}
         self._pool = pool
-        self._observe = observe or log_event
+        self._observe = observe or log
         self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
         self._processes: dict[int, _Process] = {}
         self._process = self._new_process()

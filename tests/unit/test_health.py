@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess, log_event
+from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess, log
 from memsession.health import Fault, Health, recognise
 
 
@@ -154,13 +154,13 @@ def test_two_names_for_one_process_are_recognised():
         (NodeOut("a", "no reply"), logging.WARNING, "memcached node a is out: no reply"),
         (NodeBack("a"), logging.INFO, "memcached node a is back"),
         (NodeForgot("a"), logging.WARNING, "memcached node a has restarted or was flushed: it is empty"),
-        (SameProcess(("a", "b")), logging.ERROR, "nodes a and b are one memcached process"),
+        (SameProcess(("a", "b")), logging.ERROR, "these nodes are one memcached process"),
     ],
 )
 def test_events_are_logged_by_default(caplog, event, level, text):
     """Each event is a line of the logger `memsession`, loud according to what it means."""
     with caplog.at_level(logging.DEBUG, "memsession"):
-        log_event(event)
+        log(event)
 
     [record] = caplog.records
     assert (record.name, record.levelno) == ("memsession", level)

@@ -1,15 +1,8 @@
-"""What is worth telling of the life of sessions, and who is told.
-
-Everything goes to one `observe` function, by default to the logger "memsession": what happens to sessions and what
-happens to nodes. Sessions appear by the first characters of their public fingerprint; an ID or a value never does.
-"""
+"""What happens to sessions. Each appears by the first characters of its fingerprint; an ID or a value never does."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import ClassVar, TypeAlias
-
-_logger = logging.getLogger("memsession")
+from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,104 +159,3 @@ class TombstoneMissed(Event):
     nodes: tuple[str, ...] = ()
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "session %(session)s was ended, but these of its nodes did not answer: %(nodes)s"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeOut:
-    """The node is not asked any more, for this reason."""
-
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBack:
-    """The node, which was out, answers again."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeForgot:
-    """The node does not know its incarnation any more: it restarted or was flushed, and has lost what it held.
-
-    It may be a false alarm: memcached may also have evicted that one item.
-    """
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class SameProcess:
-    """These names stand for one memcached process, so several copies of a session lie in one place."""
-
-    nodes: tuple[str, ...]
-
-
-NodeEvent: TypeAlias = NodeOut | NodeBack | NodeForgot | SameProcess
-Observer: TypeAlias = Callable[[NodeEvent], object]
-
-
-def log_event(event: NodeEvent) -> None:
-    """Tell the logger `memsession`; the text is put together only if somebody listens."""
-    match event:
-        case NodeOut(node, reason):
-            _logger.warning("memcached node %s is out: %s", node, reason)
-        case NodeBack(node):
-            _logger.info("memcached node %s is back", node)
-        case NodeForgot(node):
-            _logger.warning("memcached node %s has restarted or was flushed: it is empty", node)
-        case SameProcess(nodes):  # pragma: no branch
-            _logger.error(
-                "nodes %s are one memcached process: copies there are lost together, give each an address of its own",
-                " and ".join(nodes),
-            )
-
-
-AnyEvent: TypeAlias = Event | NodeEvent
-Observe: TypeAlias = Callable[[AnyEvent], object]
-
-
-def log(event: AnyEvent) -> None:
-    """Tell the logger "memsession"; the text is formatted only if somebody listens."""
-    if not isinstance(event, Event):
-        log_event(event)
-    elif _logger.isEnabledFor(event.level):
-        _logger.log(event.level, event.text, _shown(event))
-
-
-def _shown(event: Event) -> dict[str, object]:
-    values = {field.name: getattr(event, field.name) for field in fields(event)}
-    return {
-        name: (" ".join(value) or "none") if isinstance(value, tuple) else value for name, value in values.items()
-    }
-
-
-class Guarded:
-    """An observer that takes no request with it when it raises: that is logged."""
-
-    __slots__ = ("_is_log", "_observe")
-
-    def __init__(self, observe: Observe) -> None:
-        self._observe = observe
-        self._is_log = observe is log
-
-    def __call__(self, event: AnyEvent) -> None:
-        try:
-            self._observe(event)
-        except Exception:
-            _logger.exception("the observe function of memsession failed on %r", event)
-
-    def hears(self, kind: type[Event]) -> bool:
-        """Whether anybody would hear of such events: of the daily ones a log usually wants nothing."""
-        return not self._is_log or _logger.isEnabledFor(kind.level)
-
-
-def guarded(observe: Observe) -> Guarded:
-    """The same, but an observer that raises is logged and takes no request with it."""
-    return Guarded(observe)
-
-
-def is_heard(observe: Observe, kind: type[Event]) -> bool:
-    """Whether it is worth the time to make an event of that kind."""
-    return not isinstance(observe, Guarded) or observe.hears(kind)
