@@ -3,7 +3,6 @@
 Everything goes to one `observe` function, by default to the logger "memsession".
 """
 
-from memsession.events.guarded import AnyEvent, Guarded, Observe, Observer, guarded, is_heard, log
 from memsession.events.node import (
     MoveDone,
     NodeBack,
@@ -20,6 +19,7 @@ from memsession.events.node import (
     TombstoneDelivered,
     UpkeepFailed,
 )
+from memsession.events.observing import AnyEvent, Guarded, Observe, Observer, guarded, is_heard, log
 from memsession.events.session import (
     ChangesDropped,
     ChangesForgotten,
