@@ -268,7 +268,7 @@ def test_an_outage_is_told_once(nodes, server, browser):
 def test_nothing_is_formatted_on_the_way(caplog, monkeypatch, nodes, browser):
     """With the logger set to warnings an ordinary life makes no text and no record."""
     caplog.set_level(logging.WARNING, logger="memsession")
-    monkeypatch.setattr("memsession.events.observing._shown", lambda event: pytest.fail(f"{event!r} was put into words"))
+    monkeypatch.setattr("memsession.events.observing._shown", lambda event: pytest.fail(repr(event)))
     monkeypatch.setattr(WebServer, "_tell", lambda self, event: events.log(event))
     server = WebServer(nodes)
     server.visit(browser, put(a=1))
