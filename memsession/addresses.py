@@ -2,6 +2,7 @@
 
     10.0.0.94   cache-a:11211   [::1]:11211   /run/memcached.sock   unix:///run/memcached.sock
     a=10.0.0.5:11211                                  a name of its own, which stays when the address changes
+    a=10.0.0.5?weight=2&zone=east                     twice the sessions; copies lie in different zones
     memcached://a:11211,b:11211?copies=2              the whole pool as one URL
     ip1:11211,ip2:11211:3                             php.ini, php-memcached (host:port:weight)
     tcp://ip1:11211?weight=2, tcp://ip2:11211         php.ini, pecl-memcache
@@ -24,7 +25,7 @@ from memsession.errors import ConfigurationError
 
 DEFAULT_PORT: Final = 11211
 WEIGHT_MAX: Final = 1_000
-NODES_MAX: Final = 256
+NODES_MAX: Final = 1_024
 _MEMORY_NODES: Final = 2
 # The shortest sun_path of the supported systems (macOS) holds 104 bytes with the closing zero.
 _SOCKET_PATH_MAX: Final = 103
@@ -38,12 +39,16 @@ _IGNORED: Final = frozenset({"persistent", "timeout", "retry_interval"})
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One memcached server. `port` 0 means a unix socket, whose path is `host`; so with `memory://` nodes."""
+    """One memcached server. `port` 0 means a unix socket, whose path is `host`; so with `memory://` nodes.
+
+    `zone` is empty where a pool has no zones, and what was written otherwise; `memsession.zones` checks it.
+    """
 
     name: str
     host: str
     port: int
     weight: int = 1
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,7 @@ def _node(entry: str) -> Node:
         if not _NAME.fullmatch(name):
             raise ConfigurationError(f'"{entry}": a node\'s name has 1 to 100 letters, digits or . _ : - characters')
     address, _, query = address.partition("?")
-    options = _options(query, entry, known={"weight"}, ignored=_IGNORED)
+    options = _options(query, entry, known={"weight", "zone"}, ignored=_IGNORED)
     scheme, separator, rest = address.partition("://")
     if address.startswith("/"):
         scheme, rest = "unix", address
@@ -172,7 +177,10 @@ def _node(entry: str) -> Node:
         if "weight" in options:
             raise ConfigurationError(f'"{entry}": the weight is given twice: leave one out')
         options["weight"] = weight
-    return Node(name or node.name, node.host, node.port, _number(options, "weight", entry, WEIGHT_MAX) or 1)
+    if options.get("zone") == "":
+        raise ConfigurationError(f'"{entry}": the zone is empty: name one, or leave it out')
+    weighs = _number(options, "weight", entry, WEIGHT_MAX) or 1
+    return Node(name or node.name, node.host, node.port, weighs, options.get("zone", ""))
 
 
 def _socket(rest: str, entry: str) -> tuple[Node, str | None]:

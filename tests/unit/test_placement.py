@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsession.placement import Placement, _ln, _prepared
+from memsession.placement import _FEW, Placement, _cost, _ln, _prepared
 
 KEYS = [b"memsession:%043d" % number for number in range(6_000)]
 NODES = [(f"10.0.0.{number}:11211", 1) for number in range(1, 6)]
@@ -96,6 +96,100 @@ def test_equal_weights_and_almost_equal_ones_agree() -> None:
     nearly = [(name, 10**12 + number) for number, (name, _) in enumerate(NODES)]
 
     assert places(nearly, 5) == places(NODES, 5)
+
+
+def in_full(nodes: list[tuple[str, int]], copies: int, key: bytes) -> tuple[str, ...]:
+    """The homes by the plain rule: all nodes draw, and all of them are ordered."""
+    drawn = []
+    for name, weight in sorted(nodes):
+        draw = _prepared(name)
+        draw.update(key)
+        drawn.append((draw.digest(), name, float(weight)))
+    drawn.sort(key=_cost)
+    return tuple(name for _, name, _ in drawn[:copies])
+
+
+@pytest.mark.parametrize("count", [_FEW, _FEW + 1, 100, 1_000])
+@pytest.mark.parametrize("weights", [(1,), (1, 2), (1, 1, 1_000), (7, 10**12)])
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_large_pools_place_as_small_ones_do(count: int, weights: tuple[int, ...], copies: int) -> None:
+    """That only the best few are put in order changes no home."""
+    nodes = [(f"n{number}", weights[number % len(weights)]) for number in range(count)]
+    homes = Placement(nodes, copies).homes
+    for key in KEYS[:: max(20, count // 2)]:
+        assert homes(key) == in_full(nodes, copies, key)
+
+
+SOME = KEYS[:1_000]
+ZONES = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "c1": "c"}
+
+
+def zone_places(names: str, copies: int, weights: tuple[int, ...] = (1,)) -> list[tuple[str, ...]]:
+    """The homes of some keys among some of the nodes in `ZONES`."""
+    nodes = [(name, weights[number % len(weights)]) for number, name in enumerate(ZONES) if name in names.split()]
+    homes = Placement(nodes, copies, {name: ZONES[name] for name, _ in nodes}).homes
+    return [homes(key) for key in SOME]
+
+
+def test_placement_with_zones_never_changes() -> None:
+    """As without zones: these homes are fixed for ever."""
+
+    def told(copies: int, weights: tuple[int, ...]) -> str:
+        nodes = [(name, weights[number % len(weights)]) for number, name in enumerate(ZONES)]
+        homes = Placement(nodes, copies, ZONES).homes
+        return " ".join("".join(homes(key)) for key in GOLDEN)
+
+    assert told(2, (1,)) == "c1a3 c1b1 c1b2 a2b1 a3c1 b2a1 c1b1 c1a3"
+    assert told(4, (1, 5)) == "c1b1a2a3 c1b1a2a1 c1a2b1b2 a2b1c1a1 c1a3b1a1 c1b2a2a1 c1b1a2a3 c1b1a2a3"
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 4, 9)])
+@pytest.mark.parametrize("copies", [1, 2, 3, 4, 6])
+def test_copies_lie_in_different_zones(copies: int, weights: tuple[int, ...]) -> None:
+    """The best node is the first home; each next one is the best of another zone, while there is one left."""
+    every = zone_places(" ".join(ZONES), copies, weights)
+    nodes = [(name, weights[number % len(weights)]) for number, name in enumerate(ZONES)]
+    order = Placement(nodes, len(nodes)).homes
+    for key, homes in zip(SOME, every, strict=True):
+        wanted: list[str] = []
+        for name in order(key):
+            if ZONES[name] not in [ZONES[other] for other in wanted]:
+                wanted.append(name)
+        wanted += [name for name in order(key) if name not in wanted]
+
+        assert homes == tuple(wanted[:copies])
+        assert len({ZONES[name] for name in homes}) == min(copies, 3)
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 4, 9)])
+@pytest.mark.parametrize("copies", [1, 2, 3, 4])
+@pytest.mark.parametrize("gone", [*ZONES, "a1 a2", "b1 b2"])
+def test_with_zones_too_a_node_that_leaves_moves_only_its_own_keys(
+    gone: str, copies: int, weights: tuple[int, ...]
+) -> None:
+    """For each home that leaves one comes; read backwards, so it is for nodes that join."""
+    left = " ".join(name for name in ZONES if name not in gone)
+    for old, new in zip(
+        zone_places(" ".join(ZONES), copies, weights), zone_places(left, copies, weights), strict=True
+    ):
+        kept = set(old) - set(gone.split())
+
+        assert kept <= set(new)
+        assert (new == old) == (len(kept) == copies)
+
+
+@pytest.mark.parametrize("count", [6, 3 * _FEW + 3])
+@pytest.mark.parametrize("weights", [(1,), (1, 3)])
+def test_what_zones_are_called_does_not_matter(count: int, weights: tuple[int, ...]) -> None:
+    """A zone that gets another name moves nothing, nor does one zone for all nodes; so is the order of the list."""
+    nodes = [(f"n{number}", weights[number % len(weights)]) for number in range(count)]
+    zones = {name: "xyz"[number % 3] for number, (name, _) in enumerate(nodes)}
+    renamed = {name: {"x": "1", "y": "0", "z": "west"}[zone] for name, zone in zones.items()}
+    plain, one = Placement(nodes, 3), Placement(nodes, 3, dict.fromkeys(zones, "x"))
+    placement, same = Placement(nodes, 3, zones), Placement(nodes[::-1], 3, renamed)
+    for key in KEYS[::10]:
+        assert placement.homes(key) == same.homes(key)
+        assert plain.homes(key) == one.homes(key)
 
 
 def test_names_do_not_run_into_keys() -> None:
