@@ -16,6 +16,7 @@ from memsession.exclusive import Exclusive
 from memsession.lifetime import Lifetime
 from memsession.pool import Pool
 from memsession.session import AsyncSession, Session
+from memsession.upkeep import Upkeep
 
 __all__ = [
     "AsyncSession",
@@ -33,4 +34,5 @@ __all__ = [
     "UnfitValue",
     "UnstorableValue",
     "UpdateUnconfirmed",
+    "Upkeep",
 ]

@@ -18,10 +18,11 @@ from wsgiref.types import WSGIEnvironment
 
 from memsession.blocking import BlockingClient
 from memsession.errors import LockLost, PoolUnavailable, SessionBusy, UpdateUnconfirmed
-from memsession.events import guarded
-from memsession.lifecycle import Settings, build, pool_of
+from memsession.lifecycle import Settings
 from memsession.memory import BlockingMemoryClient
 from memsession.plans import Plan
+from memsession.pool import Pool
+from memsession.service import Service
 from memsession.session import Ledger, Session
 
 T = TypeVar("T")
@@ -35,20 +36,23 @@ class Sessions:
     """What all requests of an application share: the client of its pool, and the lifecycle."""
 
     def __init__(self, given: Settings, make_session: Callable[[Ledger], Session]) -> None:
-        pool = pool_of(given.pool)
         self.make_session = make_session
-        self.client = (BlockingMemoryClient if pool.in_process else BlockingClient)(
-            pool, observe=guarded(given.observe)
+        self._service: Service[BlockingClient | BlockingMemoryClient] = Service(
+            given, direct=BlockingClient, in_process=BlockingMemoryClient
         )
-        self._pool = pool
-        self.node_names = tuple(node.name for node in pool.nodes)
+        self.client = self._service.client
+        self.node_names = self._service.node_names
         self._met = 0
         self.adopt(given)
 
     def adopt(self, given: Settings) -> None:
         """Go by other settings from the next request on; the pool and its connections stay."""
         self.mark = f"memsession.wsgi.{given.cookie.name}"
-        self.lifecycle = build(given, pool=self._pool, senses=self.client, make_session=self.make_session)
+        self.lifecycle = self._service.lifecycle(given, self.make_session)
+
+    def reload(self, pool: Pool | str) -> Pool:
+        """Use another pool from now on; see `memsession.asgi.SessionMiddleware.reload`."""
+        return self._service.reload(pool)
 
     def skips(self, environ: WSGIEnvironment) -> bool:
         """Whether there is no session at the request's path."""
@@ -58,6 +62,7 @@ class Sessions:
         """Before a process asks the first thing: learn the pool's clock, by which new sessions are stamped."""
         if self._met != os.getpid():
             self.client.greet()
+            self._service.caretaker.start()
             self._met = os.getpid()
 
 

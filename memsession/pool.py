@@ -1,16 +1,18 @@
 """The pool: which memcached servers there are, how many of them hold each session, and the limits of asking them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from memsession.addresses import Node, parse_addresses
 from memsession.errors import ConfigurationError
 from memsession.placement import Placement
 from memsession.spelling import spelled
+from memsession.zones import zoned
 
 # memcached's keys have 250 bytes at most; 100, a colon and the 43 characters of a hash stay far below.
 _PREFIX: Final = re.compile(r"[!-~]{1,100}")
@@ -19,7 +21,9 @@ _BYTES_MAX: Final = 1_000_000
 # A socket's time-out in C overflows at some point; no request is waited for that long.
 _WAIT_MAX: Final = timedelta(hours=1)
 _COPIES_DEFAULT: Final = 2
+_COPIES_STRICT: Final = 3
 _REMEMBERED: Final = 4_096
+_CACHES: Final = ("_own", "_placed", "_homes", "_home_sets")
 
 
 @spelled
@@ -38,6 +42,10 @@ class Pool:
     above zero, and an hour at most.
     `previous`: the pool as it was before nodes or copies changed. Sessions are then found and written in both,
     until it is taken away.
+    `zones`: the zone of every node, by its name: a session's copies then lie in different zones, as far as there are
+    so many. Giving them to a pool in use moves sessions, so it needs `previous`.
+    `consistency`: "one", a session is served while one of its nodes answers; or "majority", the strict mode, for 3
+    copies or more: only while most of its nodes do, so that a logout is known on both sides of a network split.
 
     A value: equal pools are interchangeable. Every web server must be given the same one.
 
@@ -53,6 +61,7 @@ class Pool:
     budget: timedelta
     previous: "Pool | None"
     in_process: bool
+    consistency: Literal["one", "majority"]
     all_nodes: tuple[Node, ...] = field(compare=False)
     """Own nodes, then those of `previous` and its previous that are not among them."""
 
@@ -65,6 +74,8 @@ class Pool:
         timeout: timedelta = timedelta(milliseconds=250),
         budget: timedelta = timedelta(seconds=1),
         previous: "Pool | None" = None,
+        zones: Mapping[str, str] | None = None,
+        consistency: Literal["one", "majority"] = "one",
     ) -> None:
         addresses = parse_addresses(nodes)
         if None not in (copies, addresses.copies) and copies != addresses.copies:
@@ -78,8 +89,10 @@ class Pool:
         _check_copies(copies, len(addresses.nodes))
         _check_sizes(prefix, max_bytes)
         _check_times(timeout, budget)
+        _check_consistency(consistency, copies)
+        own = zoned(addresses.nodes, zones, copies)
         settings = {
-            "nodes": addresses.nodes,
+            "nodes": own,
             "copies": copies,
             "prefix": prefix,
             "max_bytes": max_bytes,
@@ -87,31 +100,76 @@ class Pool:
             "budget": budget,
             "previous": previous,
             "in_process": addresses.in_process,
+            "consistency": consistency,
         }
         self.__dict__.update(settings)
-        self.__dict__["all_nodes"] = addresses.nodes if previous is None else _joined(self, previous)
+        self.__dict__["all_nodes"] = own if previous is None else _joined(self, previous)
 
     def homes(self, key: bytes) -> tuple[str, ...]:
         """Return the names of the nodes that hold `key`, best first; then the homes in `previous`."""
         return self._homes(key)
 
+    def home_sets(self, key: bytes) -> tuple[tuple[str, ...], ...]:
+        """Return the homes of `key` in this pool, then those in `previous` and its previous, each for itself."""
+        return self._home_sets(key)
+
+    @property
+    def zones(self) -> dict[str, str]:
+        """The zone of each node, by its name; empty if there are none."""
+        return {node.name: node.zone for node in self.nodes if node.zone}
+
+    def placed(self, key: bytes) -> tuple[str, ...]:
+        """The same, but not remembered: for whoever asks once about each of many keys."""
+        return self._placed(key)
+
+    def following(self, previous: "Pool | None") -> "Pool":
+        """The same pool, with `previous` as what it was before; or with nothing before it.
+
+        Raises:
+            ConfigurationError: they contradict each other, as in `Pool(previous=...)`.
+        """
+        pool = copy(self)
+        pool.__dict__["previous"] = previous
+        pool.__dict__["all_nodes"] = self.nodes if previous is None else _joined(self, previous)
+        return pool
+
+    @cached_property
+    def _own(self) -> Callable[[bytes], tuple[str, ...]]:
+        return Placement([(node.name, node.weight) for node in self.nodes], self.copies, self.zones).homes
+
+    @cached_property
+    def _placed(self) -> Callable[[bytes], tuple[str, ...]]:
+        own = self._own
+        if self.previous is None:
+            return own
+        former = self.previous.placed
+        return lambda key: tuple(dict.fromkeys(own(key) + former(key)))
+
     @cached_property
     def _homes(self) -> Callable[[bytes], tuple[str, ...]]:
-        own = Placement([(node.name, node.weight) for node in self.nodes], self.copies).homes
-        if self.previous is None:
-            return lru_cache(_REMEMBERED)(own)
-        former = self.previous.homes
-        return lru_cache(_REMEMBERED)(lambda key: tuple(dict.fromkeys(own(key) + former(key))))
+        return lru_cache(_REMEMBERED)(self._placed)
+
+    @cached_property
+    def _home_sets(self) -> Callable[[bytes], tuple[tuple[str, ...], ...]]:
+        own, previous = self._own, self.previous
+        if previous is None:
+            return lru_cache(_REMEMBERED)(lambda key: (own(key),))
+        return lru_cache(_REMEMBERED)(lambda key: (own(key), *previous.home_sets(key)))
 
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self.nodes)
         kind = ("in-process " if self.in_process else "") + ("nodes" if len(self.nodes) > 1 else "node")
         hold = "hold" if self.copies > 1 else "holds"
         former = f", before that {self.previous!r}" if self.previous else ""
-        return f"<Pool of {len(self.nodes)} {kind} ({names}), {self.copies} {hold} each session{former}>"
+        strict = ", most of them have to agree" if self.consistency == "majority" else ""
+        zones = sorted({*self.zones.values()})
+        where = f" in {len(zones)} zone{'s' if len(zones) > 1 else ''} ({', '.join(zones)})" if zones else ""
+        return (
+            f"<Pool of {len(self.nodes)} {kind} ({names}){where}, {self.copies} {hold} each session{strict}{former}>"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_homes"}
+        return {name: value for name, value in self.__dict__.items() if name not in _CACHES}
 
 
 def _check_copies(copies: object, nodes: int) -> None:
@@ -149,6 +207,16 @@ def _check_times(timeout: object, budget: object) -> None:
         )
 
 
+def _check_consistency(consistency: object, copies: int) -> None:
+    if consistency not in ("one", "majority"):
+        raise ConfigurationError(f'Pool(consistency={consistency!r}): use "one", the default, or "majority"')
+    if consistency == "majority" and copies < _COPIES_STRICT:
+        raise ConfigurationError(
+            f'Pool(consistency="majority") with copies={copies}: use copies=3 or more, or any node that fails would '
+            f"stop everything"
+        )
+
+
 def _joined(pool: Pool, previous: object) -> tuple[Node, ...]:
     if not isinstance(previous, Pool):
         raise ConfigurationError(
@@ -157,6 +225,11 @@ def _joined(pool: Pool, previous: object) -> tuple[Node, ...]:
     if (pool.prefix, pool.in_process) != (previous.prefix, previous.in_process):
         raise ConfigurationError(
             "Pool(previous=...): both pools must have the same prefix, and both or neither be memory://"
+        )
+    if pool.consistency != previous.consistency:
+        raise ConfigurationError(
+            "Pool(previous=...): both pools must have the same consistency. Change the nodes or copies first; when "
+            "the move is done and previous is taken away, change consistency, for the same nodes and copies"
         )
     nodes = {node.name: node for node in pool.nodes}
     places = {(node.host, node.port): node.name for node in pool.nodes}

@@ -15,6 +15,7 @@ from memsession.calls import UNAVAILABLE, Call, Sessions, Texts
 from memsession.errors import ConfigurationError
 from memsession.lifecycle import Options, settings
 from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
+from memsession.pool import Pool
 from memsession.secret import secret_keys
 from memsession.session import Session
 
@@ -72,6 +73,16 @@ class SessionMiddleware:
             call.fail()
             call.end()
             raise
+
+    def reload(self, pool: Pool | str) -> Pool:
+        """Use another pool from now on, without a restart; to be called in every process. Returns it as it is used.
+
+        See `memsession.asgi.SessionMiddleware.reload`.
+
+        Raises:
+            ConfigurationError: the two pools cannot follow each other; nothing has changed.
+        """
+        return self._sessions.reload(pool)
 
     def _is_nested(self, environ: WSGIEnvironment) -> bool:
         """Whether a middleware with the same settings gave a session already, outside of a mounted application."""

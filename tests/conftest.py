@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
+from memsession.caretaker import Caretaker
 from tests.servers import Memcached
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -27,6 +28,13 @@ def memcached() -> Iterator[Callable[..., Memcached]]:
     yield start
     for node in started:
         node.kill()
+
+
+@pytest.fixture(autouse=True)
+def _no_upkeep(request, monkeypatch) -> None:
+    """No work behind the requests, which would add commands and connections, unless a test is marked `upkeep`."""
+    if request.node.get_closest_marker("upkeep") is None:
+        monkeypatch.setattr(Caretaker, "start", lambda self: None)
 
 
 @pytest.fixture(params=LOOPS)

@@ -7,7 +7,7 @@ from enum import Enum
 from memsession.commands import Add, Bury, Cas, Get, Skipped, Unreachable
 from memsession.cookies import Cookie, CookieSigner
 from memsession.errors import SessionError
-from memsession.lifecycle import ROTATE_ON, Lifecycle
+from memsession.lifecycle import ROTATE_ON, Lifecycle, Placing
 from memsession.lifetime import Lifetime
 from memsession.memory import MemoryNode
 from memsession.plans import World
@@ -159,10 +159,11 @@ class WebServer:
             nonce=lambda: f"w{next(_writers)}",
             is_up=nodes.is_up,
             counters=CounterMemory(lambda: f"c{next(_writers)}"),
+            home_sets=nodes.pool.home_sets if nodes.pool.consistency == "majority" else None,
         )
         self.lifecycle = Lifecycle(
             world=self.world,
-            pool=nodes.pool,
+            placing=Placing(nodes.pool),
             keys=keys,
             signer=CookieSigner(cookie or Cookie(), keys),
             make_session=AsyncSession,

@@ -10,10 +10,11 @@ from memsession.asgi.protocol import App, Message, Receive, Scope, Send
 from memsession.asgi.response import UNAVAILABLE, Response
 from memsession.asgi.websocket import Socket, is_farewell
 from memsession.errors import ConfigurationError
-from memsession.events import guarded
-from memsession.lifecycle import build, pool_of, settings
+from memsession.lifecycle import settings
 from memsession.memory import MemoryClient
+from memsession.pool import Pool
 from memsession.secret import secret_keys
+from memsession.service import Service
 from memsession.session import AsyncSession
 
 _FORGOTTEN = (
@@ -52,15 +53,17 @@ class SessionMiddleware:
     def _set_up(self, app: App, secret_key: str | bytes | Sequence[str | bytes], options: AsgiOptions) -> None:
         rest, self.scope_key = translated(options)
         given = settings(plain_secret(secret_key), rest)
-        pool = pool_of(given.pool)
+        self._service: Service[AsyncClient | MemoryClient] = Service(
+            given, direct=AsyncClient, in_process=MemoryClient
+        )
         self.app = app
         self.cookie = given.cookie
         self._debug = given.debug
-        self._alike = (given.cookie, tuple(secret_keys(given.secret_key)), tuple(node.name for node in pool.nodes))
+        self._alike = (given.cookie, tuple(secret_keys(given.secret_key)), self._service.node_names)
         self._mark = f"memsession.{given.cookie.name}"
         self._check_neighbours()
-        self._client = (MemoryClient if pool.in_process else AsyncClient)(pool, observe=guarded(given.observe))
-        self._lifecycle = build(given, pool=pool, senses=self._client, make_session=AsyncSession)
+        self._client, self._caretaker = self._service.client, self._service.caretaker
+        self._lifecycle = self._service.lifecycle(given, AsyncSession)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; anything but HTTP and WebSocket passes through."""
@@ -79,6 +82,7 @@ class SessionMiddleware:
     def enter(self, scope: Scope, send: Send) -> Response:
         """Begin a visit, without I/O. Its session is there after `await response.open()`."""
         scope[self._mark] = self
+        self._caretaker.start()
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
         visit = self._lifecycle.arrive(cookies, https=scope.get("scheme") in ("https", "wss"))
         kind = Response if scope["type"] == "http" else Socket
@@ -87,6 +91,18 @@ class SessionMiddleware:
     async def aclose(self) -> None:
         """Close the connections of the running event loop; they open again when they are needed."""
         await self._client.aclose()
+
+    def reload(self, pool: Pool | str) -> Pool:
+        """Use another pool from now on, without a restart; to be called in every process. Returns it as it is used.
+
+        The pool in use becomes its `previous`, unless it has one: sessions are found and written in both, and moved
+        behind the requests. `MoveDone` is told when all have moved. Other settings of a pool than nodes, weights,
+        zones and copies stay as they were.
+
+        Raises:
+            ConfigurationError: the two pools cannot follow each other; nothing has changed.
+        """
+        return self._service.reload(pool)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = self.enter(scope, send)
@@ -129,12 +145,28 @@ class SessionMiddleware:
         await socket.finish()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Meet the nodes before the first request; leave no connection open when the application has shut down."""
+        """Meet the nodes before the first request; leave no connection open when the application has shut down.
+
+        If they show that the pool is wrong, the server is told that the start failed, and the application meets the
+        error where it said that it had started, so that it cleans up.
+        """
+        refused = False
 
         async def greet_and_close(message: Message) -> None:
+            nonlocal refused
+            if refused:
+                return  # The server has been told already.
             if message["type"] == "lifespan.startup.complete":
-                await self._client.greet()
+                try:
+                    await self._client.greet()
+                except ConfigurationError as error:
+                    refused = True
+                    await self._client.aclose()
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+                self._caretaker.start()
             elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await asyncio.to_thread(self._caretaker.stop)
                 await self._client.aclose()
             await send(message)
 

@@ -94,7 +94,7 @@ class RefillProgress(NodeEvent):
 
 @dataclass(frozen=True, slots=True)
 class RefillDone(NodeEvent):
-    """The node has its copies of all sessions again, as far as the other nodes know them."""
+    """The node has its copies of all sessions again that any other node knows."""
 
     node: str
     looked_at: int = 0
@@ -107,12 +107,12 @@ class RefillDone(NodeEvent):
 
 @dataclass(frozen=True, slots=True)
 class RefillFailed(NodeEvent):
-    """A refill could not be brought to its end, for this reason; it is tried again."""
+    """A refill is not complete, for this reason: another node cannot be asked, for instance. It goes on when it can."""
 
     node: str
     reason: str
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "refill of memcached node %(node)s stopped, and is tried again: %(reason)s"
+    text: ClassVar[str] = "refill of memcached node %(node)s is not complete, and goes on when it can: %(reason)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +128,33 @@ class TombstoneDelivered(NodeEvent):
 class PoolsDiffer(NodeEvent):
     """Another web server has another pool, and neither has the other's as `previous`.
 
-    `ours` and `theirs`: the nodes that only one of them names. Sessions may seem to be lost.
+    `ours` and `theirs`: the nodes that only one of them names; none, if weights, zones or copies differ. Sessions may
+    seem to be lost.
     """
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = (
-        "another web server uses another pool: only here %(ours)s, only there %(theirs)s; give all the same pool, "
-        "and change it with previous=Pool(...)"
+        "another web server uses another pool (only here: %(ours)s; only there: %(theirs)s): give all the same "
+        "nodes, weights, zones and copies, and change them with previous=Pool(...)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReplaced(NodeEvent):
+    """More of the pool has changed than one copy of a session can bear, and without `previous`.
+
+    `ours` and `theirs`: the nodes that only the pool of now, or of before, names.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = (
+        "the pool was changed without previous=Pool(...), so sessions may be lost (new: %(ours)s; gone: "
+        "%(theirs)s): "
+        "give the pool as it was before as `previous` until MoveDone is told"
     )
 
 
@@ -144,11 +162,7 @@ class PoolsDiffer(NodeEvent):
 class MoveDone(NodeEvent):
     """All sessions lie where this pool wants them: `previous` may be taken away."""
 
-    looked_at: int = 0
-    written: int = 0
-    text: ClassVar[str] = (
-        "the move to this pool is done (%(looked_at)s sessions, %(written)s copied): `previous` may be taken away"
-    )
+    text: ClassVar[str] = "the move to this pool is done: `previous` may be taken away on all web servers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,19 +137,34 @@ class Unanswered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TooFewCopies(Event):
+    """Strict mode: too few of a session's nodes have it, or answered. `outcome`: "refused" or "shown empty".
+
+    Refused, as when no node answers (503, or see `on_outage`): others are silent. Shown empty: all of them answered.
+    """
+
+    outcome: str = "refused"
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = (
+        'too few of the nodes of session %(session)s have it, or answered, for consistency="majority": %(outcome)s, '
+        "cookie kept"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ChangesUnsaved(Event):
-    """Under `on_outage="empty"`, a request changed a session none of whose nodes answered. Nothing was kept."""
+    """Under `on_outage="empty"`, a request changed a session that none of its nodes, or too few, answered for."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %(session)s answered: what a request changed was not saved"
+    text: ClassVar[str] = "no node of session %(session)s answered, or too few: what a request changed was not saved"
 
 
 @dataclass(frozen=True, slots=True)
 class SaveFailed(Event):
-    """No node of a session acknowledged what a request did to it. A visitor who waits for the answer gets a 503."""
+    """No node of a session, or too few, acknowledged what a request did to it. A visitor who waits gets a 503."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "no node of session %(session)s acknowledged a change: it is not confirmed"
+    text: ClassVar[str] = "no node of session %(session)s, or too few, acknowledged a change: it is not confirmed"
 
 
 @dataclass(frozen=True, slots=True)

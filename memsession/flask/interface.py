@@ -19,6 +19,7 @@ from memsession.flask.config import seen, settings_of
 from memsession.flask.session import FlaskSession, KeylessSession, SkippedSession
 from memsession.lifecycle import Options, settings
 from memsession.lifecycle.headers import UNAVAILABLE_BODY, UNAVAILABLE_HEADERS
+from memsession.pool import Pool
 
 _NAME: Final = "memsession"
 """Where our things are: among an application's extensions, and at each request."""
@@ -117,6 +118,19 @@ class MemSession(SessionInterface):
             else:
                 response.headers.add(name, value)
         response.call_on_close(call.end)
+
+    def reload(self, app: flask.Flask, pool: Pool | str) -> Pool:
+        """Use another pool for this application from now on; see `memsession.asgi.SessionMiddleware.reload`.
+
+        Raises:
+            ConfigurationError: the two pools cannot follow each other; nothing has changed.
+        """
+        sessions = self._sessions(app)
+        if sessions is None:
+            raise ConfigurationError(
+                "reload(): the application has no secret key yet, so no pool is in use; set SECRET_KEY"
+            )
+        return sessions.reload(pool)
 
     def _sessions(self, app: flask.Flask) -> Sessions | None:
         """What the application's requests share; made anew when the configuration has changed since."""

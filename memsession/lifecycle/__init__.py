@@ -1,8 +1,9 @@
 """From cookie to session and back, as plans: a request's whole life, without a socket."""
 
-from memsession.lifecycle.build import Senses, build
+from memsession.lifecycle.build import build
 from memsession.lifecycle.lifecycle import Lifecycle
 from memsession.lifecycle.options import ROTATE_ON, Options, Settings, check_options, pool_of, settings
+from memsession.lifecycle.placing import Placing
 from memsession.lifecycle.plain_http import PlainHttp
 from memsession.lifecycle.visit import CookieAction, Delete, Issue, Keep, Standing, Ticket, Visit
 
@@ -14,8 +15,8 @@ __all__ = [
     "Keep",
     "Lifecycle",
     "Options",
+    "Placing",
     "PlainHttp",
-    "Senses",
     "Settings",
     "Standing",
     "Ticket",

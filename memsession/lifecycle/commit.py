@@ -23,6 +23,13 @@ from memsession.plans import Saved as WasSaved
 from memsession.record import Changes, Dead, Live, Reason
 from memsession.session import changes_of, content_of, is_stale, renew, settle
 
+Missed = Callable[[bytes, Dead, tuple[str, ...]], object]
+"""Is told the storage key of a session, its tombstone, and the nodes that did not take it."""
+
+
+def nobody_minds(_key: bytes, _dead: Dead, _nodes: tuple[str, ...]) -> None:
+    """There is nobody who would tell those nodes later."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
@@ -33,6 +40,7 @@ class Commit:
     new_ticket: Callable[[], Ticket]
     mark_key: bytes
     observe: Observe
+    missed: Missed
     rotate_on: frozenset[str]
     empty_on_outage: bool
 
@@ -136,11 +144,10 @@ class Commit:
         """End the session, and the one it was begun in doubt about."""
         if visit.ticket is not None:
             buried = yield from end(self.world, visit.ticket.key)
-            if not buried.confirmed:
+            if not buried.final:
                 raise self.writes.failed(visit)
             self.observe(Ended(short(visit.ticket.key)))
-            if buried.missed:
-                self.observe(TombstoneMissed(short(visit.ticket.key), buried.missed))
+            self._tell_missed(visit.ticket.key, INVALIDATED, buried.missed)
             if visit.found is not None:
                 yield from self._end_doubted(visit.found.record.doubted, INVALIDATED)
             # A request that came under an ended ID deletes no cookie by itself: it may be a parallel login's.
@@ -159,11 +166,15 @@ class Commit:
         """Where its nodes can be reached; waiting for them would keep visitors from logging in or out."""
         if doubted:
             buried = yield from end(self.world, doubted.encode(), dead)
-            if buried.missed:
-                self.observe(TombstoneMissed(short(doubted.encode()), buried.missed))
+            self._tell_missed(doubted.encode(), dead, buried.missed)
+
+    def _tell_missed(self, key: bytes, dead: Dead, nodes: tuple[str, ...]) -> None:
+        if nodes:
+            self.observe(TombstoneMissed(short(key), nodes))
+            self.missed(key, dead, nodes)
 
     def _give_up(self, visit: Visit, changes: Changes) -> None:
-        """No node answered. Changes may be lost if the application said so; a login must not seem to succeed."""
+        """Too few nodes answered. Changes may be lost if the application said so; a login must not seem to work."""
         if self._moves(visit, changes):
             raise self.writes.failed(visit)
         if changes:
@@ -214,8 +225,7 @@ class Commit:
         plan = regenerate(self.world, old, ticket.key, record, found.tokens, mine, visit.deadline, limits)
         match (yield from plan):
             case Regenerated(moved, missed):
-                if missed:
-                    self.observe(TombstoneMissed(short(old), missed))
+                self._tell_missed(old, Dead(Reason.REGENERATED, mine), missed)
                 yield from self._end_doubted(moved.doubted, Dead(Reason.REGENERATED, mine))
                 self.writes.settle(visit, ticket, moved)
                 visit.cookie = Issue(ticket.id)

@@ -23,10 +23,12 @@ from memsession.errors import PoolUnavailable, UnstorableValue
 from memsession.events import (
     ChangesForgotten,
     CookieRefused,
+    Event,
     InDoubt,
     NotThere,
     Observe,
     SaveFailed,
+    TooFewCopies,
     Unanswered,
     Unreadable,
     is_heard,
@@ -34,17 +36,17 @@ from memsession.events import (
 from memsession.events import Loaded as LoadedEvent
 from memsession.exclusive import Exclusive
 from memsession.identity import SessionId, short, storage_key
-from memsession.lifecycle.commit import Commit
+from memsession.lifecycle.commit import Commit, Missed, nobody_minds
 from memsession.lifecycle.headers import Headers, headers_to_add
 from memsession.lifecycle.midway import Midway
 from memsession.lifecycle.options import ROTATE_ON
+from memsession.lifecycle.placing import Placing
 from memsession.lifecycle.plain_http import PlainHttp
 from memsession.lifecycle.turn import Turn
 from memsession.lifecycle.visit import KEEP, Issue, Standing, Ticket, Visit
-from memsession.lifecycle.writes import Writes
+from memsession.lifecycle.writes import TOO_FEW, Writes
 from memsession.paths import Roots, is_below
-from memsession.plans import Absent, Doubt, Ended, Found, Loaded, Outage, Plan, World, load
-from memsession.pool import Pool
+from memsession.plans import Absent, Doubt, Ended, Found, Loaded, NoMajority, Outage, Plan, World, load
 from memsession.record import Reason, visible
 from memsession.session import PERMANENT_KEY, Ledger, SessionDict, changes_of, response_begins, take_back
 
@@ -61,11 +63,12 @@ class Lifecycle:
         self,
         *,
         world: World,
-        pool: Pool,
+        placing: Placing,
         keys: Sequence[bytes],
         signer: CookieSigner,
         make_session: Callable[[Ledger], SessionDict],
         observe: Observe,
+        missed: Missed = nobody_minds,
         rotate_on: Collection[str] = ROTATE_ON,
         empty_on_outage: bool = False,
         always_vary: bool = False,
@@ -76,11 +79,10 @@ class Lifecycle:
     ) -> None:
         self.world = world
         self._signer = signer
-        self._make_session = make_session
-        self._observe = observe
+        self._make_session, self._observe = make_session, observe
         self._rotate_on = frozenset(rotate_on)
-        self._prefix = pool.prefix
-        self._budget_s = pool.budget.total_seconds()
+        self._placing, pool = placing, placing.pool
+        self._prefix, self._budget_s = pool.prefix, pool.budget.total_seconds()
         self._empty_on_outage = empty_on_outage
         self._always_vary, self._discard_on_error = always_vary, discard_on_error
         self._skip, self._plain_http = skip, plain_http
@@ -90,6 +92,7 @@ class Lifecycle:
             new_ticket=lambda: self._ticket(SessionId.new()),
             mark_key=keys[0],
             observe=observe,
+            missed=missed,
             rotate_on=self._rotate_on,
             empty_on_outage=empty_on_outage,
         )
@@ -124,6 +127,9 @@ class Lifecycle:
         """
         if visit.answered:
             visit.left_s = self._budget_s
+        if visit.pool is not self._placing.pool:
+            # What was loaded from the pool as it was has to be loaded again before it is saved.
+            visit.pool, visit.stale = self._placing.pool, visit.found is not None
         visit.deadline = self.world.monotonic() + visit.left_s
         return visit.deadline
 
@@ -131,7 +137,7 @@ class Lifecycle:
         """Load the session that the visit's ticket names.
 
         Raises:
-            PoolUnavailable: none of its nodes answered, and an outage is an error.
+            PoolUnavailable: none of its nodes answered (in strict mode: too few), and an outage is an error.
         """
         assert visit.ticket is not None  # noqa: S101 - a caller's mistake, not an input's
         loaded = yield from load(self.world, visit.ticket.key)
@@ -154,14 +160,25 @@ class Lifecycle:
                 self._observe(NotThere(short(key), "ended"))
             case Absent(expired):
                 self._observe(NotThere(short(key), "expired" if expired else "unknown"))
-            case Doubt(unreadable):
+            case Doubt(unreadable, outvoted):
                 visit.standing, visit.came_alive = Standing.DOUBT, True
-                self._observe(Unreadable(short(key)) if unreadable else InDoubt(short(key)))
+                if outvoted:
+                    self._observe(TooFewCopies(short(key), "shown empty"))
+                else:
+                    self._observe(Unreadable(short(key)) if unreadable else InDoubt(short(key)))
+            case NoMajority():
+                self._refuse(visit, TooFewCopies(short(key)), TOO_FEW)
             case Outage():  # pragma: no branch
-                visit.standing, visit.came_alive = Standing.OUTAGE, True
-                self._observe(Unanswered(short(key)))
-                if not self._empty_on_outage:
-                    raise PoolUnavailable("no memcached node of this session answered: are they running?")
+                self._refuse(
+                    visit, Unanswered(short(key)), "no memcached node of this session answered: are they running?"
+                )
+
+    def _refuse(self, visit: Visit, event: Event, problem: str) -> None:
+        """Too little is known of the session to show it, or to write anything."""
+        visit.standing, visit.came_alive = Standing.OUTAGE, True
+        self._observe(event)
+        if not self._empty_on_outage:
+            raise PoolUnavailable(problem)
 
     def needs_turn(self, visit: Visit, method: str, path: str) -> bool:
         """Whether the request has to `claim` its turn before it loads: in exclusive mode, with a cookie."""
@@ -203,7 +220,7 @@ class Lifecycle:
         """Perform what the request did, and is answered with `status`. Afterwards `answer` tells what goes with that.
 
         Raises:
-            PoolUnavailable: no node acknowledged; answer 503 and send no cookie.
+            PoolUnavailable: no node acknowledged (in strict mode: no majority); answer 503 and send no cookie.
             LockLost: in exclusive mode, the request took too long; answer 503.
             UnstorableValue, SessionTooLarge: nothing was written.
         """

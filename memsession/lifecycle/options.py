@@ -13,6 +13,7 @@ from memsession.lifetime import Lifetime
 from memsession.paths import roots
 from memsession.pool import Pool
 from memsession.spelling import check_names
+from memsession.upkeep.options import Upkeep
 
 _logger = logging.getLogger("memsession")
 
@@ -44,6 +45,8 @@ class Options(TypedDict, total=False):
     `observe`: is called with every event (see `memsession.events`); by default they go to the logger "memsession".
     `debug`: raise where changes are lost because `save()` was forgotten, instead of only logging it; None: as the
     application's own debug flag.
+    `upkeep`: what is done behind the requests (refill of emptied nodes, and so on), in a thread of each process.
+    None: nothing is, and another process has to do it.
     """
 
     pool: Pool | str | None
@@ -57,6 +60,7 @@ class Options(TypedDict, total=False):
     exclusive: Exclusive | None
     observe: Observe
     debug: bool | None
+    upkeep: Upkeep | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +79,15 @@ class Settings:
     exclusive: Exclusive | None = None
     observe: Observe = log
     debug: bool | None = None
+    upkeep: Upkeep | None = Upkeep()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         _check_kind("cookie", self.cookie, Cookie, 'Cookie(name="session")')
         _check_kind("lifetime", self.lifetime, Lifetime, "Lifetime(idle=timedelta(minutes=30))")
         if self.exclusive is not None:
             _check_kind("exclusive", self.exclusive, Exclusive, "Exclusive(wait=timedelta(seconds=10))")
+        if self.upkeep is not None:
+            _check_kind("upkeep", self.upkeep, Upkeep, "Upkeep(rate=1000), or None")
         if self.on_outage not in ("error", "empty"):
             raise ConfigurationError(f"on_outage={self.on_outage!r}: use 'error' (answer 503) or 'empty'")
         if self.vary not in ("accessed", "always"):

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from memsession.identity import SessionId
 from memsession.plans import Found
+from memsession.pool import Pool
 from memsession.session import Ledger, SessionDict
 
 
@@ -23,7 +24,7 @@ class Standing(Enum):
     FOUND = "the session is alive: writes go into it"
     DOUBT = "not found, not ruled out: writes begin a new session, the old one is left alone"
     DROPPED = "ended by a login elsewhere: writes are dropped, no cookie is set"
-    OUTAGE = "no node answered: nothing can be written"
+    OUTAGE = "no node answered, or too few in strict mode: nothing can be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Visit:
     `came_with_cookie`: the request named a session; `came_alive`: that session was found, or not ruled out;
     `came_late`: it had been ended by a login already.
     `stale`: the tokens in `found` are used up, so the next write has to load again.
+    `pool`: the one that was in use when the last plan of the visit began.
     `owed`: keys whose increments were counted by this process, and not acknowledged by any node.
     `answered`: the head of the response has left, so that no cookie can be set any more.
     `deadline` (seconds of the world's monotonic clock) ends the round trips under way, `left_s` is what is left of
@@ -75,6 +77,7 @@ class Visit:
     came_alive: bool = False
     came_late: bool = False
     stale: bool = False
+    pool: Pool | None = None
     answered: bool = False
     owed: frozenset[str] = frozenset()
     cookie: CookieAction = KEEP

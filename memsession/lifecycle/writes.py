@@ -17,6 +17,16 @@ from memsession.plans import Saved as WasSaved
 from memsession.record import Changes, Live, apply
 from memsession.session import NO_CHANGES, PERMANENT_KEY, settle
 
+TOO_FEW = (
+    'too few memcached nodes of this session have it, or answered, for Pool(consistency="majority"): '
+    "are most of them running, and can they be reached from here?"
+)
+
+_NONE = "no memcached node of this session acknowledged the change in the time that was left: are they running?"
+_NO_MAJORITY = (
+    "no majority of this session's memcached nodes acknowledged the change in the time that was left, as "
+    'Pool(consistency="majority") demands: are most of them running, and can they be reached from here?'
+)
 _LARGEST_SHOWN = 3
 
 
@@ -120,11 +130,9 @@ class Writes:
         return self.failed(visit)
 
     def failed(self, visit: Visit) -> PoolUnavailable:
-        """To be raised: nobody acknowledged."""
+        """To be raised: nobody acknowledged, or too few."""
         self.observe(SaveFailed(short(visit.ticket.key) if visit.ticket else "(new)"))
-        return PoolUnavailable(
-            "no memcached node of this session acknowledged the change in the time that was left: are they running?"
-        )
+        return PoolUnavailable(_NONE if self.world.home_sets is None else _NO_MAJORITY)
 
 
 def _largest(record: Live) -> str:

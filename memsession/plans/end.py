@@ -6,6 +6,7 @@ longest absolute life, so it outlives every live copy that a slow request or a r
 
 from memsession.commands import Bury, Stored
 from memsession.plans.outcomes import Buried
+from memsession.plans.quorum import enough
 from memsession.plans.world import Plan, World
 from memsession.record import Dead, Reason
 
@@ -18,7 +19,6 @@ def end(world: World, key: bytes, dead: Dead = INVALIDATED, nodes: tuple[str, ..
     value, ttl = world.codec.seal(key, dead), world.lifetime.tombstone_ttl_s
     replies = yield [Bury(node, key, value, ttl) for node in homes]
     stored = {node: isinstance(reply, Stored) for node, reply in zip(homes, replies, strict=True)}
-    return Buried(
-        frozenset(node for node, done in stored.items() if done),
-        tuple(node for node, done in stored.items() if not done),
-    )
+    confirmed = frozenset(node for node, done in stored.items() if done)
+    missed = tuple(node for node, done in stored.items() if not done)
+    return Buried(confirmed, missed, enough(world, key, confirmed))

@@ -9,13 +9,18 @@
    have been thought hung. All homes say so: absent. Otherwise it is doubt, which is not absence.
 5. A value that fails its seal or does not parse is *no answer*, never a miss. It is replaced when another home
    has a valid one.
+6. In strict mode the session has to be proven alive (see `quorum`) before anything is shown or repaired. If it is
+   not, all homes are asked once more, for a reply may have been lost, or a repair may be under way. An empty home is
+   filled only if the session is proven once more after the miss: else the others may have been heard before its end,
+   and that home after it had learnt of the end and forgotten it again.
 """
 
 from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
 from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Skipped, Stored, Token
-from memsession.plans.outcomes import Absent, Doubt, Ended, Found, Loaded, Outage
+from memsession.plans.outcomes import Absent, Doubt, Ended, Found, Loaded, NoMajority, Outage
+from memsession.plans.quorum import enough, proven
 from memsession.plans.world import Plan, World
 from memsession.record import Dead, Live, Record, merge, merge_live
 
@@ -39,21 +44,28 @@ def load(world: World, key: bytes) -> Plan[Loaded]:
     homes = world.homes(key)
     copies, skipped = yield from read(world, key, homes)
     merged = _merge(copies)
+    if world.home_sets is not None and _is_undecided(world, key, copies, merged):
+        copies, skipped = yield from read(world, key, homes, force=True)
+        merged = _merge(copies)
     if skipped and (merged is None or _is_idle(world, merged)):
         late, _ = yield from read(world, key, skipped, force=True)
         copies.update(late)
         merged = _merge(copies)
     match merged:
         case None:
-            return _nothing(copies, len(homes))
+            return _nothing(world, key, copies)
         case Dead():
             yield from _plant(world, key, merged, copies)
             return Ended(merged)
         case Live():
             if merged.deadline_ms <= world.now_ms():
                 return Absent(expired=True)
+            if world.home_sets is not None and not _is_proven(world, key, copies):
+                return _outvoted(copies, len(homes))
             if _is_idle(world, merged):
                 return _idle(copies, len(homes))
+            if world.home_sets is not None and None in copies.values():
+                return (yield from _fill(world, key, merged, copies))
             return (yield from _repair(world, key, merged, copies))
 
 
@@ -103,23 +115,66 @@ def _idle(copies: Copies, homes: int) -> Absent | Doubt:
     return Doubt(unreadable) if unreadable or len(copies) < homes else Absent(expired=True)
 
 
-def _nothing(copies: Copies, homes: int) -> Absent | Doubt | Outage:
+def _nothing(world: World, key: bytes, copies: Copies) -> Absent | Doubt | NoMajority | Outage:
     if not copies:
         return Outage()
+    if not enough(world, key, copies):
+        return NoMajority()
     if any(copies.values()):
         return Doubt(unreadable=True)
-    return Absent() if len(copies) == homes else Doubt()
+    return Absent() if len(copies) == len(world.homes(key)) else Doubt()
+
+
+def _is_undecided(world: World, key: bytes, copies: Copies, merged: Record | None) -> bool:
+    """In strict mode: whether these answers say neither that the session is alive nor that it is not."""
+    match merged:
+        case None:
+            return not enough(world, key, copies)
+        case Dead():
+            return False
+        case Live():
+            return not _is_proven(world, key, copies)
+
+
+def _is_proven(world: World, key: bytes, copies: Copies) -> bool:
+    having = [node for node, copy in copies.items() if copy is not None and copy.record is not None]
+    return proven(world, key, having, [node for node, copy in copies.items() if copy is None])
+
+
+def _outvoted(copies: Copies, homes: int) -> Doubt | NoMajority:
+    """Too few homes have the session: a silent one may help, or may know of its end."""
+    unreadable = any(copy is not None and copy.record is None for copy in copies.values())
+    return NoMajority() if len(copies) < homes else Doubt(unreadable, outvoted=True)
+
+
+def _fill(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Loaded]:
+    """Repair in strict mode, where some homes have nothing."""
+    empty = [node for node, copy in copies.items() if copy is None]
+    fresh, _ = yield from read(world, key, [node for node, copy in copies.items() if copy is not None])
+    copies.update(fresh)
+    match _merge(fresh):
+        case Dead() as dead:
+            yield from _plant(world, key, dead, copies)
+            return Ended(dead)
+        case Live() as theirs:
+            merged = merge_live(merged, theirs)
+    having = [node for node, copy in fresh.items() if copy is not None and copy.record is not None]
+    fills = empty if proven(world, key, having, empty) else []
+    kept = {node: copy for node, copy in copies.items() if copy is not None or node in fills}
+    return (yield from _repair(world, key, merged, kept))
 
 
 def _repair(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Loaded]:
     repaired: dict[str, None] = {}
-    for _ in range(REPAIR_ROUNDS_MAX):
+    for rounds in range(REPAIR_ROUNDS_MAX):
         behind = _behind(copies, merged)
+        if rounds and world.home_sets is not None:
+            behind = [node for node in behind if copies[node] is not None]
         if not behind:
             break
         replies = yield _writes(world, key, merged, copies, behind)
         repaired.update((node, None) for node, done in zip(behind, replies, strict=True) if isinstance(done, Stored))
-        fresh, _ = yield from read(world, key, behind)
+        fresh, _ = yield from read(world, key, behind, force=world.home_sets is not None)
         for node in behind:
             del copies[node]
         copies.update(fresh)

@@ -3,6 +3,7 @@
 One home orders all modifications: the first that is not out. The function's result is put there by compare-and-swap;
 refused, the home is read and the function runs again. Then the other homes follow by an ordinary save. If the
 orderer does not answer, the outcome is unknown and said so: going on with another home would count twice or lose.
+In strict mode a majority has to follow, or else the outcome is unknown, too.
 Exact while no home of the session forgets and the web servers agree which nodes are out.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from memsession.commands import Cas, Conflict, NotFound, Stored
 from memsession.plans.load import Copy, load, read
-from memsession.plans.outcomes import Ended, Found, Gone, Modified, Saved, Unconfirmed
+from memsession.plans.outcomes import Ended, Found, Gone, Modified, Saved, SaveOutcome, Unconfirmed
 from memsession.plans.save import save
 from memsession.plans.world import Plan, World
 from memsession.record import Changes, Dead, Live, Plain, apply, merge_live, shown
@@ -29,7 +30,7 @@ def modify(
         match reply:
             case Stored():
                 done = yield from _follow(world, key, wanted, found, orderer, deadline)
-                return Modified(done.record, done.conflicts + conflicts) if isinstance(done, Modified) else done
+                return Modified(done.record, done.conflicts + conflicts) if isinstance(done, Saved) else done
             case Conflict() | NotFound():
                 again = yield from _read_again(world, key, found, orderer)
                 if not isinstance(again, Found):
@@ -64,16 +65,6 @@ def _with(world: World, record: Live, name: str, fn: Callable[[Plain], Plain]) -
     return apply(record, changes, {}, writer=world.nonce(), now_ms=world.now_ms())
 
 
-def _follow(
-    world: World, key: bytes, wanted: Live, found: Found, orderer: str, deadline: float
-) -> Plan[Modified | Gone]:
+def _follow(world: World, key: bytes, wanted: Live, found: Found, orderer: str, deadline: float) -> Plan[SaveOutcome]:
     others = {node: token for node, token in found.tokens.items() if node != orderer}
-    if not others:
-        return Modified(wanted)
-    match (yield from save(world, key, wanted, others, deadline)):
-        case Gone(Dead() as dead):
-            return Gone(dead)
-        case Saved(record, _, conflicts):
-            return Modified(record, conflicts)
-        case _:
-            return Modified(wanted)
+    return (yield from save(world, key, wanted, others, deadline, done=[orderer]))

@@ -35,9 +35,13 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Nothing usable was found, but a home did not answer, or what it holds cannot be read (`unreadable`)."""
+    """Nothing usable was found, but a home did not answer, or what it holds cannot be read (`unreadable`).
+
+    In strict mode also: every home answered, and too few have the session (`outvoted`). Asking again changes nothing.
+    """
 
     unreadable: bool = False
+    outvoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,19 @@ class Outage:
     """No home answered at all."""
 
 
-Loaded: TypeAlias = Found | Ended | Absent | Doubt | Outage
+@dataclass(frozen=True, slots=True)
+class NoMajority:
+    """Strict mode: too few homes answered, or too few of those that did have the session, while others are silent."""
+
+
+Loaded: TypeAlias = Found | Ended | Absent | Doubt | NoMajority | Outage
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """At least one home acknowledged; `confirmed` names them. `record` holds all that was merged on the way.
+    """At least one home acknowledged, in strict mode a majority; `confirmed` names them.
+
+    `record` holds all that was merged on the way.
 
     `conflicts` counts the rounds in which another request had come first.
     """
@@ -69,7 +80,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """No home acknowledged. The change may have happened or may still happen."""
+    """No home acknowledged, in strict mode no majority. The change may have happened or may still happen."""
 
 
 SaveOutcome: TypeAlias = Saved | Gone | Unconfirmed
@@ -77,10 +88,11 @@ SaveOutcome: TypeAlias = Saved | Gone | Unconfirmed
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """Who acknowledged a tombstone, and who did not."""
+    """Who acknowledged a tombstone, and who did not; `final`: enough of all homes did, so the end is confirmed."""
 
     confirmed: frozenset[str]
     missed: tuple[str, ...]
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)

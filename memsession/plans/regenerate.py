@@ -11,6 +11,8 @@
 4. If no old home was ended by compare-and-swap by the deadline, or the last save under the new ID is unconfirmed,
    nothing is ended blindly: the new ID is ended, and the caller reports it (503; the visitor tries again).
 5. Homes that could not be asked get the tombstone blindly, once at least one home has it by compare-and-swap.
+
+In strict mode "at least one" is a majority: then nobody sees the old ID alive any more.
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,7 @@ from memsession.commands import Cas, Conflict, NotFound, Stored, Token
 from memsession.plans.end import INVALIDATED, end
 from memsession.plans.load import load, read
 from memsession.plans.outcomes import Found, LostRace, Regenerated, RegenerateOutcome, Saved, Unconfirmed
+from memsession.plans.quorum import enough
 from memsession.plans.save import create, save
 from memsession.plans.world import Plan, World
 from memsession.record import Dead, Live, Reason, fold, merge_live
@@ -94,7 +97,7 @@ def _limited(record: Live, limits: Limits | None) -> Live:
 
 def _end_old(world: World, move: _Move) -> Plan[None]:
     """One attempt at every home still to do; afterwards `todo` holds those that must be tried again."""
-    unread = [node for node, token in move.todo.items() if token is None]
+    unread, silent = [node for node, token in move.todo.items() if token is None], list[str]()
     known = {node: token for node, token in move.todo.items() if token is not None}
     move.todo = {}
     if known:
@@ -107,6 +110,10 @@ def _end_old(world: World, move: _Move) -> Plan[None]:
                     move.met.append(move.mine)
                 case Conflict() | NotFound():
                     unread.append(node)
+                case _:
+                    silent.append(node)
+        if world.home_sets is not None and not enough(world, move.old, move.ended):
+            unread += silent  # one reply that was lost must not decide
     if unread:
         yield from _read_old(world, move, unread)
 
@@ -149,7 +156,7 @@ def _conclude(world: World, move: _Move) -> Plan[RegenerateOutcome]:
     if move.met and max(move.met) != move.mine:
         yield from end(world, move.new, INVALIDATED)
         return LostRace(max(move.met))
-    if not move.ended or move.grown:
+    if not enough(world, move.old, move.ended) or move.grown:
         yield from end(world, move.new, INVALIDATED)
         return Unconfirmed()
     rest = tuple(node for node in world.homes(move.old) if node not in move.ended)

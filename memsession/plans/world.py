@@ -38,7 +38,8 @@ class World:
 
     `homes` names the nodes that hold a key, best first. `now_ms` is the pool's clock; `monotonic` is in seconds
     and judges deadlines. `nonce` gives a fresh random writer name. `is_up` says whether a node is not known to
-    be out.
+    be out. `home_sets` makes the mode strict: the homes of a key, by the pools of a change of the pool, each of which
+    has to agree by majority (see `quorum`). None: any one home is enough.
     """
 
     homes: Callable[[bytes], tuple[str, ...]]
@@ -49,6 +50,7 @@ class World:
     nonce: Callable[[], str]
     is_up: Callable[[str], bool]
     counters: CounterMemory
+    home_sets: Callable[[bytes], tuple[tuple[str, ...], ...]] | None = None
 
     def ttl_s(self, record: Record) -> int:
         """How long nodes keep the record, in seconds. It only collects garbage: ends are judged from the record."""

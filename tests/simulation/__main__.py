@@ -8,6 +8,8 @@ from functools import cache
 
 from .mutants import MUTANTS
 from .run import Row, run_seeds
+from .scale import TRIALS, Setup, survey
+from .scale_table import ITEM_BYTES, RATE, lines
 from .scenario import SCENARIOS
 from .subject import Subject, shipped
 
@@ -36,7 +38,23 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--mutant", choices=sorted(MUTANTS), metavar="NAME", help="break one rule first")
     parser.add_argument("--replay", nargs=2, metavar=("SCENARIO", "SEED"), help="print one run, event by event")
     parser.add_argument("--list", action="store_true", help="list scenarios and mutants")
+    _add_scale(parser)
     return parser.parse_args(arguments)
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    scale = parser.add_argument_group("large pools, on paper")
+    scale.add_argument("--scale", action="store_true", help="balance, moves, risk, refill time of a large pool")
+    scale.add_argument("--nodes", type=int, default=1_000, help="default 1,000")
+    scale.add_argument("--sessions", type=int, default=10_000_000, help="default 10,000,000")
+    scale.add_argument("--copies", type=int, default=2, help="default 2")
+    scale.add_argument("--weights", default="1", metavar="1,2,4", help="of the nodes in turn (default all 1)")
+    scale.add_argument("--zones", type=int, default=0, help="zones of equal size (default none)")
+    scale.add_argument("--sample", type=int, help="keys for the shipped placement (default: about a minute's)")
+    scale.add_argument("--trials", type=int, default=TRIALS, help=f"random failures (default {TRIALS})")
+    scale.add_argument("--seed", type=int, default=1, help="default 1")
+    scale.add_argument("--rate", type=int, default=RATE, help=f"sessions refilled a second (default {RATE:,})")
+    scale.add_argument("--bytes", type=int, default=ITEM_BYTES, help=f"memory of a copy (default {ITEM_BYTES:,})")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +63,8 @@ def main(arguments: list[str]) -> int:
     mutant = options.mutant or ""
     if options.list:
         return _list()
+    if options.scale:
+        return _scale(options)
     if options.replay:
         return _replay(mutant, *options.replay)
     names = options.scenario or ([MUTANTS[mutant].scenario] if mutant else list(SCENARIOS))
@@ -58,6 +78,25 @@ def _list() -> int:
     for mutant in MUTANTS.values():
         print(f"mutant: {mutant.name!r} (caught by {mutant.scenario})")
     return 0
+
+
+def _scale(options: argparse.Namespace) -> int:
+    if not options.copies <= options.nodes >= max(2, options.zones) or options.copies < 1 or options.sessions < 1:
+        print("use at least 2 nodes, as many as there are copies and zones, and 1 copy and session", file=sys.stderr)
+        return 2
+    setup = Setup(
+        nodes=options.nodes,
+        sessions=options.sessions,
+        copies=options.copies,
+        weights=tuple(int(weight) for weight in options.weights.split(",")),
+        zones=options.zones,
+        sample=min(options.sessions, options.sample or 100_000_000 // options.nodes, options.sample or 1_000_000),
+        trials=options.trials,
+        seed=options.seed,
+    )
+    found = survey(setup, options.jobs)
+    print("\n".join(lines(found, rate=options.rate, item_bytes=options.bytes)))
+    return int(not found.agrees)
 
 
 def _replay(mutant: str, name: str, seed: str) -> int:

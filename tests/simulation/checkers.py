@@ -13,11 +13,12 @@ TOLERANCE_S = 3.0
 
 
 def judge(request: Request, key: bytes, began: float, outcome: Any) -> None:
-    """Judge what a visitor's load found."""
+    """Judge what a visitor's load found. In strict mode it must know of what any node remembers, reached or not."""
     simulation = request.simulation
     story = simulation.ledger.story(key)
     if type(outcome) is simulation.subject.plans.Found:
-        _judge_found(simulation, story, request.reached, began, outcome.record)
+        reached = simulation.ledger.memories(key) if simulation.strict else request.reached
+        _judge_found(simulation, story, reached, began, outcome.record)
     else:
         _judge_nothing(simulation, story, request.reached, began, outcome)
 
@@ -76,7 +77,8 @@ def _judge_nothing(simulation: "Simulation", story: Story, reached: Reached, beg
         return bool(min(idle_end, record.deadline_ms) > now_ms + soon)
 
     holds = _live(simulation, alive)
-    if simulation.ledger.holders(story.key, reached, began, holds):
+    refused = simulation.strict and type(outcome) is not plans.Absent
+    if not refused and simulation.ledger.holders(story.key, reached, began, holds):
         simulation.violation("session lost", story.key, outcome)
     elif type(outcome) is plans.Absent:
         everybody = simulation.ledger.memories(story.key)

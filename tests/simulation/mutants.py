@@ -8,6 +8,7 @@ PLANS, RECORD = "memsession.plans", "memsession.record"
 LOCK, LIFETIME = f"{PLANS}.lock", "memsession.lifetime"
 LOAD, SAVE, END, WORLD = f"{PLANS}.load", f"{PLANS}.save", f"{PLANS}.end", f"{PLANS}.world"
 MODIFY, MOVE, BIRTH = f"{PLANS}.modify", f"{PLANS}.regenerate", f"{PLANS}.birth"
+QUORUM, POOL = f"{PLANS}.quorum", "memsession.pool"
 COUNTERS, CHANGES, MERGE = f"{RECORD}.counters", f"{RECORD}.changes", f"{RECORD}.merge"
 
 
@@ -53,14 +54,18 @@ _mutant(
 _mutant(
     "a miss is absence though a node is silent",
     "doubt",
-    (LOAD, "return Absent() if len(copies) == homes else Doubt()", "return Absent()"),
+    (LOAD, "return Absent() if len(copies) == len(world.homes(key)) else Doubt()", "return Absent()"),
 )
 _mutant(
     "an old copy is the end though a node is silent",
     "visits_apart_r2",
     (LOAD, "return Doubt(unreadable) if unreadable or len(copies) < homes else", "return"),
 )
-_mutant("skipped homes are not asked", "false_doubt", (LOAD, "if skipped and (", "if False and ("))
+_mutant(
+    "skipped homes are not asked",
+    "false_doubt",
+    (LOAD, "if skipped and (", "if False and ("),
+)
 _mutant(
     "an unreadable value is a miss",
     "corrupt_everywhere",
@@ -420,12 +425,165 @@ _mutant(
     "pool_all_nodes_replaced",
     (
         "memsession.pool",
-        "        if self.previous is None:\n            return lru_cache",
-        "        if True:\n            return lru_cache",
+        "        if self.previous is None:\n            return own",
+        "        if True:\n            return own",
     ),
 )
 _mutant(
     "a session is born anywhere",
     "birth_while_nodes_are_away",
     (BIRTH, "        if up == len(homes):\n", "        if True:\n"),
+)
+
+# Strict mode
+
+_mutant(
+    "strict: a miss is a vote",
+    "strict_forgotten_logout",
+    (LOAD, "return proven(world, key, having, [", "return proven(world, key, copies, ["),
+)
+_mutant(
+    "strict: a single copy is repaired by the refill",
+    "strict_forgotten_logout",
+    (LOAD, "import Collection\n", "import Collection\nfrom dataclasses import replace\n"),
+    (LOAD, "    return load(world, key)\n", "    return load(replace(world, home_sets=None), key)\n"),
+)
+_mutant(
+    "strict: one tombstone is not enough",
+    "strict_forgotten_logout",
+    (
+        LOAD,
+        "        case Dead():\n            yield from _plant(world, key, merged, copies)",
+        (
+            "        case Dead() if not enough(world, key, [n for n, c in copies.items() if c and c[1] == merged]):\n"
+            "            return NoMajority()\n"
+            "        case Dead():\n            yield from _plant(world, key, merged, copies)"
+        ),
+    ),
+)
+_mutant(
+    "strict: misses of a majority are absence",
+    "strict_two_forget",
+    (LOAD, "return Absent() if len(copies) == len(world.homes(key)) else Doubt()", "return Absent()"),
+)
+_mutant(
+    "strict: a single copy is shown when all homes answered",
+    "strict_two_forget",
+    (LOAD, "and not _is_proven(world, key, copies):", "and len(copies) < len(homes):"),
+)
+_mutant(
+    "strict: nothing is asked again",
+    "strict_thought_out",
+    (LOAD, "and _is_undecided(world, key, copies, merged):", "and False:"),
+)
+_mutant(
+    "strict: an empty home is filled at once",
+    "strict_slow_repair",
+    (LOAD, "if world.home_sets is not None and None in copies.values():", "if False:"),
+)
+_mutant(
+    "strict: a home that is empty again is filled again",
+    "strict_slow_repair",
+    (LOAD, "if rounds and world.home_sets is not None:", "if False:"),
+)
+_mutant(
+    "strict: a save is confirmed by one home",
+    "strict_confirmed_once",
+    (SAVE, "    if enough(world, key, confirmed):\n", "    if confirmed:\n"),
+)
+_mutant(
+    "strict: a logout is confirmed by one home",
+    "strict_confirmed_once",
+    (END, "enough(world, key, confirmed)", "bool(confirmed)"),
+)
+_mutant(
+    "strict: a birth is confirmed by one home",
+    "strict_birth_in_split",
+    (SAVE, "if enough(world, key, confirmed) else", "if confirmed else"),
+)
+_mutant(
+    "strict: a birth gives up where most homes are thought out",
+    "strict_thought_out",
+    (SAVE, "force = not enough(world, key, [node for node in homes if world.is_up(node)])", "force = False"),
+)
+_mutant(
+    "strict: modify is confirmed by its orderer",
+    "strict_modify",
+    (MODIFY, "done=[orderer]", "done=world.homes(key)"),
+)
+_mutant(
+    "strict: the orderer's acknowledgement does not count",
+    "strict_pool_dead_node_replaced",
+    (MODIFY, ", done=[orderer]", ""),
+)
+_mutant(
+    "strict: regenerate is done when one home is ended",
+    "strict_regenerate_in_split",
+    (MOVE, "not enough(world, move.old, move.ended) or", "not move.ended or"),
+)
+_mutant(
+    "strict: a write needs a majority in one pool only",
+    "strict_pool_split",
+    (QUORUM, "return all(_most(homes, nodes)", "return any(_most(homes, nodes)"),
+)
+_mutant(
+    "strict: a majority in one pool is shown though another may object",
+    "strict_pool_split",
+    (QUORUM, "return any(believing) and all(", "return any(believing) or all("),
+)
+_mutant(
+    "strict: a pool without the session objects",
+    "strict_pool_all_nodes_replaced",
+    (QUORUM, "    if all(node in having or node in empty for node in homes):\n        return True\n", ""),
+    (QUORUM, "return _most(homes, empty) and not any(", "return False and not any("),
+)
+_mutant(
+    "strict: the homes of the previous pool have no say",
+    "strict_pool_all_nodes_replaced",
+    (POOL, "(own(key), *previous.home_sets(key))", "(own(key),)"),
+)
+
+# Behind the requests
+
+UPKEEP = "memsession.upkeep"
+REFILL, TENDING, MOVING = f"{UPKEEP}.refill", f"{UPKEEP}.tending", f"{UPKEEP}.moving"
+_mutant("a node is listed once", "upkeep_refill_n4", (REFILL, "LISTINGS_MAX = 5", "LISTINGS_MAX = 1"))
+_mutant(
+    "a node is sound though another one could not be asked",
+    "upkeep_refill_n4",
+    (TENDING, "(*errand.left, *done.unlisted))", "())"),
+)
+_mutant(
+    "nobody notes that a node missed something",
+    "upkeep_return",
+    (f"{UPKEEP}.keeper", "        if self._troubled:\n", "        if False:\n"),
+)
+_mutant(
+    "the lease of a worker that died never ends",
+    "upkeep_refill",
+    (f"{UPKEEP}.lease", "LEASE_S = 15.0", "LEASE_S = 10_000.0"),
+)
+_mutant(
+    "copies are alike though one is missing",
+    "upkeep_refill",
+    (f"{PLANS}.mend", "True if len(hits) == len(answers) and all", "True if all"),
+)
+_mutant(
+    "a flushed node is not noticed",
+    "upkeep_refill",
+    (TENDING, "if sound is None or sound.mark != mark:", "if sound is None:"),
+)
+_mutant(
+    "sessions are moved while a web server uses the old pool",
+    "upkeep_move",
+    (MOVING, "or _others_alive(site, status, began_ms)", "or False"),
+)
+_mutant(
+    "a move is done when the worker begins it",
+    "upkeep_move",
+    (
+        MOVING,
+        "            done = yield from refill.run()\n            if len(done.unlisted) > _bearable(site):",
+        "            if False:",
+    ),
 )

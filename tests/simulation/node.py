@@ -14,7 +14,7 @@ ANY_CONNECTION = 0
 class Node:
     """`items`: key -> (value, cas, expiry). `process` counts restarts, `epoch` everything that empties the node."""
 
-    __slots__ = ("cas", "down", "epoch", "evicted", "items", "name", "process", "queue", "stopped")
+    __slots__ = ("cas", "down", "epoch", "evicted", "items", "name", "process", "queue", "stopped", "unlisted")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,6 +25,7 @@ class Node:
         self.evicted: dict[bytes, int] = {}
         self.down = self.stopped = False
         self.queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self.unlisted: set[bytes] = set()
 
     def memory(self, key: bytes) -> tuple[int, int]:
         """Changes whenever the node has forgotten what it held under `key`."""

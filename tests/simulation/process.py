@@ -1,6 +1,7 @@
 """A web process: its connections, its opinion on which nodes are out, its clock, and what it has counted."""
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ class Process:
         self.now_ms: Callable[[], int] = self._now_ms
         self.connections: dict[str, Connection] = {}
         self.out: dict[str, float] = {}
-        subject = simulation.subject
-        self.counters = subject.record.CounterMemory(simulation.nonce, simulation.memory_limit)
-        self.world = subject.plans.World(
+        self.counters = simulation.subject.record.CounterMemory(simulation.nonce, simulation.memory_limit)
+        self.world = self._world()
+
+    def _world(self) -> Any:
+        simulation = self.simulation
+        return simulation.subject.plans.World(
             homes=self.homes,
             codec=simulation.codec,
             lifetime=simulation.lifetime,
@@ -47,7 +51,14 @@ class Process:
             nonce=simulation.nonce,
             is_up=self.is_up,
             counters=self.counters,
+            home_sets=self.home_sets if simulation.strict else None,
         )
+
+    def reload(self, placement: int) -> None:
+        """Take over another pool: requests under way end with the one that they began with."""
+        self.placement = placement
+        sets, homes = self.simulation.sets[placement], self.simulation.placements[placement]
+        self.world = replace(self._world(), homes=homes, home_sets=sets)
 
     def _now_ms(self) -> int:
         return int((self.simulation.epoch_s + self.simulation.now + self.skew_s) * 1000)
@@ -56,6 +67,10 @@ class Process:
         """The homes of `key`, as this process is configured now."""
         placement = self.simulation.placements[self.placement]
         return placement if isinstance(placement, tuple) else placement(key)
+
+    def home_sets(self, key: bytes) -> tuple[tuple[str, ...], ...]:
+        """The homes by pool, where there is one pool only."""
+        return (self.homes(key),)
 
     def is_up(self, name: str) -> bool:
         """Whether the node is not known to be out."""

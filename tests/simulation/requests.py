@@ -168,7 +168,7 @@ def logout(key: bytes, *, loaded: bool = True) -> Step:
         story = simulation.ledger.story(key)
         story.tried = min(story.tried, simulation.now)
         buried = yield from plans.end(request.process.world, key)
-        if buried.confirmed:
+        if buried.final:
             story.ended = min(story.ended, simulation.now)
         return buried
 

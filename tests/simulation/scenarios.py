@@ -9,7 +9,10 @@ from . import (
     scenarios_pool,
     scenarios_refill,
     scenarios_saves,
+    scenarios_strict,
+    scenarios_strict_pool,
     scenarios_time,
+    scenarios_upkeep,
 )
 
 __all__ = [
@@ -21,5 +24,8 @@ __all__ = [
     "scenarios_pool",
     "scenarios_refill",
     "scenarios_saves",
+    "scenarios_strict",
+    "scenarios_strict_pool",
     "scenarios_time",
+    "scenarios_upkeep",
 ]

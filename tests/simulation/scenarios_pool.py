@@ -132,7 +132,7 @@ class _Drawn(NamedTuple):
     key: bytes
 
 
-def _born(simulation: Simulation, born: list[bytes], doubted: str = "", login: bool = False) -> Any:
+def birth(simulation: Simulation, born: list[bytes], doubted: str = "", login: bool = False) -> Any:
     def begin(request: Request) -> Any:
         plans, record, world = simulation.subject.plans, simulation.subject.record, request.process.world
         if doubted and login:
@@ -159,7 +159,7 @@ def _end(request: Request, key: bytes) -> Any:
     story = request.simulation.ledger.story(key)
     story.tried = min(story.tried, request.simulation.now)
     buried = yield from request.simulation.subject.plans.end(request.process.world, key)
-    if buried.confirmed:
+    if buried.final:
         story.ended = min(story.ended, request.simulation.now)
 
 
@@ -177,7 +177,7 @@ def birth_while_nodes_are_away(simulation: Simulation) -> None:
     born: list[bytes] = []
     asked = rng.randint(2, 4)
     for _ in range(asked):
-        simulation.start(_between(simulation, 1.1, 3.0), _born(simulation, born))
+        simulation.start(_between(simulation, 1.1, 3.0), birth(simulation, born))
     simulation.run(4.9)
     if len(born) != asked:
         simulation.violation("birth: not stored")
@@ -194,7 +194,7 @@ def birth_lossy(simulation: Simulation) -> None:
     lossy(simulation, 0.05, 0.05, 0.05, 1.0)
     born: list[bytes] = []
     for _ in range(4):
-        simulation.start(_between(simulation, 1.0, 2.0), _born(simulation, born))
+        simulation.start(_between(simulation, 1.0, 2.0), birth(simulation, born))
     simulation.run(4.0)
     finish(simulation, *born)
 
@@ -230,7 +230,7 @@ def doubt_and_login(simulation: Simulation) -> None:
     simulation.at(1.0, _doubt, simulation)
     born: list[bytes] = []
     login = simulation.random.random() < 0.5
-    simulation.start(1.3, _born(simulation, born, KEY.decode(), login))
+    simulation.start(1.3, birth(simulation, born, KEY.decode(), login))
     simulation.run(2.4)
     leaves = simulation.random.random() < 0.5
     if leaves and born:

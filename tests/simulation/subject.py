@@ -8,7 +8,10 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
-COPIED = ("memsession.plans", "memsession.record", "memsession.clock", "memsession.lifetime", "memsession.pool")
+COPIED = (
+    *("memsession.plans", "memsession.record", "memsession.clock", "memsession.lifetime", "memsession.pool"),
+    *("memsession.upkeep", "memsession.events"),
+)
 
 
 class Patch(NamedTuple):
@@ -27,6 +30,8 @@ class Subject(NamedTuple):
     clock: ModuleType
     lifetime: ModuleType
     pool: ModuleType
+    upkeep: ModuleType
+    events: ModuleType
 
 
 def shipped() -> Subject:

@@ -44,6 +44,7 @@ class Setting:
     processes: int = 3
     memory_limit: int = 65_536
     longest_s: int = int(ABSOLUTE_S)
+    strict: int = 0
 
 
 @cache
@@ -68,12 +69,15 @@ class Simulation:
         self.events = self.serial = self.names = 0
         self.out_least_s = 0.1
         self.memory_limit = setting.memory_limit
+        self.strict = bool(setting.strict)
         self.violations: Counter[str] = Counter()
         self.soft: Counter[str] = Counter()
         names = [chr(ord("A") + i) for i in range(setting.nodes)]
         self.network = Network(self, names)
         self.nodes = list(self.network.nodes.values())
         self.placements: list[Placing] = [tuple(names[: setting.copies])]
+        self.sets: list[Callable[[bytes], tuple[tuple[str, ...], ...]]] = []
+        """Of each placement that has previous pools: the homes by pool."""
         self.ledger = Ledger(self)
         self.processes = [Process(self, i, f"web{i + 1}") for i in range(setting.processes)]
 

@@ -11,7 +11,7 @@ from memsession.cookies import Cookie
 from memsession.errors import ConfigurationError
 from memsession.events import log
 from memsession.exclusive import Exclusive
-from memsession.lifecycle import ROTATE_ON, Lifecycle, Options, PlainHttp, Settings, build, pool_of, settings
+from memsession.lifecycle import ROTATE_ON, Lifecycle, Options, Placing, PlainHttp, Settings, build, pool_of, settings
 from memsession.lifecycle.headers import headers_to_add
 from memsession.lifetime import Lifetime
 from memsession.memory import MemoryClient
@@ -29,7 +29,7 @@ POOL = Pool("memory://")
 def made(secret_key=SECRET, **options):
     """A lifecycle, as an adapter makes it."""
     given = settings(secret_key, options)
-    return build(given, pool=POOL, senses=MemoryClient(POOL), make_session=AsyncSession)
+    return build(given, placing=Placing(POOL), senses=MemoryClient(POOL), make_session=AsyncSession)
 
 
 def test_good_settings_make_a_lifecycle():

@@ -1,0 +1,36 @@
+"""From settings to a keeper."""
+
+import random
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from memsession.events import Observe
+from memsession.lifetime import Lifetime
+from memsession.pool import Pool
+from memsession.surroundings import Senses, world_of
+from memsession.upkeep.keeper import Keeper
+from memsession.upkeep.site import Site, site_of
+
+_LONG: Final = timedelta(days=30)
+
+
+def keeper_of(
+    pool: Pool, *, keys: Sequence[bytes], lifetime: Lifetime, senses: Senses, observe: Observe, rate: int
+) -> Keeper:
+    """A keeper of `pool`, whose chores are to be run by the client that `senses` belongs to.
+
+    `keys` are the secrets that `secret_keys()` returned. `rate` is in sessions a second.
+    """
+    world = world_of(keys, lifetime, senses, pool.placed)
+    status_world = world_of(keys, Lifetime(idle=_LONG, absolute=_LONG), senses, pool.placed)
+
+    def site_for(pool: Pool) -> Site:
+        return site_of(pool, world=world, status_world=status_world, observe=observe, mark=_mark, rate=rate)
+
+    return Keeper(pool, site_for=site_for, chance=random.random)
+
+
+def _mark() -> bytes:
+    return secrets.token_hex(16).encode()
