@@ -1,4 +1,4 @@
-"""What every client and node must do alike: in-process model and real memcached, asyncio and blocking, same tests."""
+"""What every client and node must do alike: model, fake and real memcached, asyncio and blocking, same tests."""
 
 import asyncio
 from datetime import timedelta
@@ -10,6 +10,7 @@ from memsession.blocking import BlockingClient
 from memsession.commands import Add, Bury, Cas, Get, Hit, Token
 from memsession.memory import BlockingMemoryClient, MemoryClient
 from memsession.pool import Pool
+from memsession.testing import FakePool
 from tests.rounds import InThreads, kinds, rounds
 
 KEY = b"memsession:contract"
@@ -31,6 +32,9 @@ class InProcess:
     def flush(self, name):
         self.client.nodes[name].flush()
 
+    def close(self):
+        """Nothing is open."""
+
 
 class RealNodes:
     """A client and two memcached processes under test."""
@@ -51,6 +55,28 @@ class RealNodes:
     def flush(self, name):
         self.nodes[name].flush()
 
+    def close(self):
+        """Whoever started the processes ends them."""
+
+
+class FakeNodes(RealNodes):
+    """A client and the fake nodes that users have for their own tests."""
+
+    def __init__(self, _memcached):
+        self.fake = FakePool(nodes=2, timeout=timedelta(seconds=1))
+        self.client = self.new_client(self.fake.pool)
+        self.names = list(self.fake.nodes)
+
+    def restart(self, name):
+        self.fake.stop(name)
+        self.fake.start(name)
+
+    def flush(self, name):
+        self.fake.empty(name)
+
+    def close(self):
+        self.fake.close()
+
 
 class InProcessBlocking(InProcess):
     """The same model, asked by threads."""
@@ -66,9 +92,18 @@ class RealNodesBlocking(RealNodes):
         return InThreads(BlockingClient(pool, observe=lambda event: None))
 
 
-@pytest.fixture(params=[InProcess, RealNodes, InProcessBlocking, RealNodesBlocking])
+class FakeNodesBlocking(FakeNodes):
+    """The same fake nodes, asked by threads."""
+
+    def new_client(self, pool):
+        return InThreads(BlockingClient(pool, observe=lambda event: None))
+
+
+@pytest.fixture(params=[InProcess, RealNodes, FakeNodes, InProcessBlocking, RealNodesBlocking, FakeNodesBlocking])
 def world(request, memcached):
-    return request.param(memcached)
+    world = request.param(memcached)
+    yield world
+    world.close()
 
 
 async def ask(world, *commands):

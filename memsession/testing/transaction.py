@@ -1,4 +1,4 @@
-"""For the tests of those who use memsession: preset and read the session of a test client.
+"""Preset and read the session of a test client.
 
     client = TestClient(app, base_url="https://testserver")
     with session_transaction(client) as session:
@@ -11,8 +11,7 @@ block saves nothing.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from types import SimpleNamespace, TracebackType
@@ -20,11 +19,10 @@ from typing import Any, TypeVar
 from urllib.request import Request
 
 from memsession.asgi import SessionMiddleware
+from memsession.asgi.layers import layers
 from memsession.asgi.response import Response
 from memsession.errors import ConfigurationError
 from memsession.session import AsyncSession
-
-__all__ = ["SessionTransaction", "session_transaction"]
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ def session_transaction(client: Any, *, scope_key: str = "session") -> "SessionT
             f"session_transaction({type(client).__name__}): give a TestClient, or an httpx.AsyncClient with "
             f"transport=ASGITransport(app=...)"
         )
-    for layer in _layers(app):
+    for layer in layers(app):
         if isinstance(layer, SessionMiddleware) and layer.scope_key == scope_key:
             return SessionTransaction(client, layer)
     raise ConfigurationError(
@@ -147,21 +145,3 @@ class SessionTransaction:
 
 async def _send_nowhere(message: Any) -> None:
     """Nobody listens."""
-
-
-def _layers(app: Any) -> Iterator[Any]:
-    """An application and all that lies within, outermost first: layers of middleware, and mounted applications."""
-    seen: set[int] = set()
-    waiting = deque([app])
-    while waiting:
-        layer = waiting.popleft()
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield layer
-        if hasattr(layer, "build_middleware_stack"):
-            # As Starlette itself does it when the first request comes.
-            layer.middleware_stack = layer.middleware_stack or layer.build_middleware_stack()
-        within = [getattr(layer, name, None) for name in ("middleware_stack", "app")]
-        routes = getattr(layer, "routes", None) or ()
-        waiting.extend(inner for inner in (*within, *(getattr(route, "app", None) for route in routes)) if inner)
