@@ -10,7 +10,7 @@ class ConfigurationError(SessionError, ValueError):
 
 
 class PoolUnavailable(SessionError):
-    """None of the session's nodes could be reached, so nothing was confirmed.
+    """None of the session's nodes could be reached (in strict mode: no majority), so nothing was confirmed.
 
     As an HTTP answer this is 503: the visitor's cookie is kept and the next request may well succeed.
     """

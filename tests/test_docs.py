@@ -126,7 +126,7 @@ def test_every_option_of_starlette_is_explained(option):
 
 
 SETTINGS = [(kind, field.name) for kind in (Cookie, Exclusive, Lifetime) for field in dataclasses.fields(kind)]
-SETTINGS += [(Pool, name) for name in ("copies", "prefix", "max_bytes", "timeout", "budget", "previous")]
+SETTINGS += [(Pool, name) for name in ("copies", "prefix", "max_bytes", "timeout", "budget", "previous", "zones", "consistency")]
 
 
 @pytest.mark.parametrize(("kind", "name"), SETTINGS, ids=[f"{kind.__name__}-{name}" for kind, name in SETTINGS])

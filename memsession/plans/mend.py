@@ -2,12 +2,13 @@
 
 1. All homes are asked. Where every one that answers has the same bytes there is nothing to do, and nothing is opened.
 2. Otherwise it is a load: all writes are conditional, last use and deadline stay, a tombstone is handed on.
-3. Until the copies are alike, or for a few times: another request may be busy with the session.
+3. Until the copies are alike, or for a few times: another request may be busy with the session. Then its own loads
+   have brought every home up to date meanwhile.
 
-A session may be ended in the same moment: the load merges what it reads back, so the tombstone wins.
+Homes that did not answer are named: what is worth of the rest is for the caller to judge. A session may be ended in
+the same moment: the load merges what it reads back, so the tombstone wins.
 """
 
-from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from memsession.commands import Get, Hit, Miss, Reply
@@ -19,42 +20,43 @@ TRIES_MAX = 4
 
 
 class Mended(NamedTuple):
-    """`written`: copies that were brought up to date. `whole`: the nodes asked for hold what there is to hold."""
+    """`written`: copies that were brought up to date. `silent`: homes that may lack what the others hold."""
 
     written: int
-    whole: bool
+    silent: tuple[str, ...] = ()
 
 
-def mend(world: World, key: bytes, nodes: Collection[str] = ()) -> Plan[Mended]:
-    """Make the copies under `key` alike. It is `whole` only if `nodes` (or else all homes) answered."""
+def mend(world: World, key: bytes) -> Plan[Mended]:
+    """Make the copies under `key` alike, as far as homes answer."""
     homes = world.homes(key)
-    wanted = [home for home in homes if not nodes or home in nodes]
     written = 0
+    silent = homes
     for _ in range(TRIES_MAX):
         replies = yield [Get(node, key) for node in homes]
-        whole = _alike(dict(zip(homes, replies, strict=True)), wanted)
-        if whole is not None:
-            return Mended(written, whole)
+        answers = {node: reply for node, reply in zip(homes, replies, strict=True) if isinstance(reply, Hit | Miss)}
+        silent = _others(homes, answers)
+        if _alike([*answers.values()]):
+            return Mended(written, silent)
         match (yield from repair(world, key)):
             case Found(tokens=tokens, repaired=repaired):
                 written += len(repaired)
-                if repaired and all(home in tokens for home in wanted):
-                    return Mended(written, True)
+                silent = _others(homes, tokens)
+                if repaired:
+                    return Mended(written, silent)
             case Ended():
                 written += 1
-            case Absent() | Doubt(unreadable=True):
-                return Mended(written, True)
-            case _:
-                return Mended(written, False)
-    return Mended(written, False)
+            case Absent() | Doubt(unreadable=True) | Doubt(outvoted=True):
+                return Mended(written, silent)
+            case _:  # Too few homes answered to tell.
+                return Mended(written, silent or homes)
+    return Mended(written, silent)
 
 
-def _alike(replies: dict[str, Reply], wanted: Sequence[str]) -> bool | None:
-    """Whether the copies are as they should be; None if they differ; False if that cannot be told."""
-    answers = {node: reply for node, reply in replies.items() if isinstance(reply, Hit | Miss)}
-    if any(node not in answers for node in wanted):
-        return False
-    hits = [reply.value for reply in answers.values() if isinstance(reply, Hit)]
-    if not hits:
-        return len(answers) == len(replies)
-    return True if len(hits) == len(answers) and all(value == hits[0] for value in hits) else None
+def _others(homes: tuple[str, ...], nodes: object) -> tuple[str, ...]:
+    return tuple(home for home in homes if home not in nodes)  # type: ignore[operator]
+
+
+def _alike(answers: list[Reply]) -> bool:
+    """Whether there is nothing that one home could learn from another."""
+    hits = [reply.value for reply in answers if isinstance(reply, Hit)]
+    return not hits or (len(hits) == len(answers) and all(value == hits[0] for value in hits))

@@ -201,7 +201,7 @@ _mutant(
 _mutant(
     "regenerate concludes with growth unsaved",
     "regenerate_faults_r2",
-    (MOVE, "if not move.ended or move.grown:", "if False:"),
+    (MOVE, "if not enough(world, move.old, move.ended) or move.grown:", "if False:"),
 )
 _mutant(
     "regenerate gives up when one home is ended",

@@ -17,6 +17,8 @@ def told(what: Any) -> str:
         return f"#{what.cas}/{what.connection}"
     if isinstance(what, tuple) and hasattr(what, "_asdict"):
         return _fields(name, what._asdict())
+    if isinstance(what, tuple):
+        return f"({', '.join(map(told, what))})"
     if hasattr(what, "__dataclass_fields__"):
         return _fields(name, {field: getattr(what, field) for field in what.__dataclass_fields__})
     if isinstance(what, frozenset):

@@ -136,7 +136,7 @@ OTHERS = [
     row("on_server_error unknown", "on_server_error='drop': use", lambda: {"on_server_error": "drop"}),
     row("never Secure", r"Cookie\(secure=False\).*\"auto\"", lambda: {"cookie": Cookie(secure=False)}),
     row("mistyped Cookie", r"Cookie\(samesite=.*did you mean same_site", lambda: {"cookie": Cookie(samesite="lax")}),  # type: ignore[call-arg]
-    row("mistyped Pool", r"Pool\(copy=.*there are budget, copies, ", lambda: {"pool": Pool("a", copy=2)}),  # type: ignore[call-arg]
+    row("mistyped Pool", r"Pool\(copy=.*there are budget, consistency, c", lambda: {"pool": Pool("a", copy=2)}),  # type: ignore[call-arg]
     row("mistyped Lifetime", r"Lifetime\(idel=.*did you mean idle", lambda: {"lifetime": Lifetime(idel=HOUR)}),  # type: ignore[call-arg]
     row("of the cookie", r"unknown option secure: write cookie=Cookie\(secure", lambda: {"secure": True}),
     row("of the lifetime", r"unknown option idle: write lifetime=Lifetime\(idle", lambda: {"idle": HOUR}),
