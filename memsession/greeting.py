@@ -6,12 +6,13 @@ to a memcached process stores there, so that a restart, a swapped address or two
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memsession.addresses import Node
 from memsession.commands import Get, Hit, Unreachable
+from memsession.errors import ConfigurationError
 from memsession.wire import AskStats, AskVersion, Mark, Request, Stats, Version
 
 OLDEST = (1, 6, 18)
@@ -65,6 +66,27 @@ def understood(replies: Sequence[Any], address: str) -> Greeting:
         if isinstance(reply, Unreachable):
             raise NoGreeting(reply.reason)
     return Greeting(version.text, _incarnation(mark), _unix_time_s(stats))
+
+
+def refuse_twins(nodes: Iterable[Node], incarnations: Mapping[str, str]) -> None:
+    """No two nodes of a pool may be one memcached process, as far as their incarnations are known.
+
+    Raises:
+        ConfigurationError: two are. The text names them.
+    """
+    met: dict[str, Node] = {}
+    for node in nodes:
+        incarnation = incarnations.get(node.name)
+        if incarnation is not None and (twin := met.setdefault(incarnation, node)) is not node:
+            raise ConfigurationError(
+                f"{_told(twin)} and {_told(node)} are one memcached process, so copies there are lost together: give "
+                f"each name a memcached of its own, or leave one of them out of the pool"
+            )
+
+
+def _told(node: Node) -> str:
+    address = address_of(node)
+    return f'"{node.name}"' if node.name == address else f'"{node.name}" ({address})'
 
 
 def _is_meta(version: str) -> bool:

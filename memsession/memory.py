@@ -128,13 +128,27 @@ class _InProcess:
         self.nodes = {node.name: MemoryNode(monotonic=monotonic) for node in pool.all_nodes}
         self.commands: Counter[str] = Counter()
         self._monotonic = monotonic
-        self._observe = observe or log
+        self._observe = log if observe is None else observe
         self._out: set[str] = set()
         self._lock = threading.Lock()
 
+    def adopt(self, pool: Pool) -> None:
+        """Go by another pool, which is `memory://` as well.
+
+        Nodes that stay keep what they hold. Those that are gone forget it, and commands for them are answered
+        `Skipped` (`Unreachable` if they insist).
+        """
+        before = self.nodes
+        self.nodes = {
+            node.name: before[node.name] if node.name in before else MemoryNode(monotonic=self._monotonic)
+            for node in pool.all_nodes
+        }
+        for name in before.keys() - self.nodes.keys():
+            self._out.discard(name)
+
     def is_up(self, node: str) -> bool:
-        """Whether the node runs."""
-        return self.nodes[node].running
+        """Whether there is such a node, and it runs."""
+        return node in self.nodes and self.nodes[node].running
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 (UTC), by this machine's clock."""
@@ -161,7 +175,9 @@ class _InProcess:
         return replies
 
     def _answer(self, command: Command, changes: list[NodeEvent]) -> Reply:
-        node = self.nodes[command.node]
+        node = self.nodes.get(command.node)
+        if node is None:
+            return Unreachable("the node is not in the pool any more") if insists(command) else Skipped()
         self._notice(command.node, node.running, changes)
         if not node.running:
             return Unreachable("the node is stopped") if insists(command) else Skipped()

@@ -25,7 +25,8 @@ class ScriptedNode:
 
     `greeting` maps `version`, `mark`, `incarnation` and `stats` to the bytes to say in their place; `write` sends a
     reply (by default at once) and may take its time or break the connection; `hello` is said before any command;
-    with `leaves` it closes the connection after its greeting.
+    with `leaves` it closes the connection after its greeting. `commands` has the kinds of what was asked, `lines` the
+    commands themselves.
     """
 
     def __init__(self, script: Script = silent, *, hello: bytes = b"", **greeting: bytes) -> None:
@@ -35,6 +36,7 @@ class ScriptedNode:
         self.greeting = greeting
         self.write: Callable[[asyncio.StreamWriter, bytes], Awaitable[None]] = write_at_once
         self.commands: list[str] = []
+        self.lines: list[bytes] = []
         self.connections = 0
         self.closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,6 +89,7 @@ class ScriptedNode:
             return writer.write(self.greeting.get(name, usual(key, opaque) + value))
         kind = "get" if words[0] == b"mg" else "add" if b"ME" in words else "cas" if words[4][:1] == b"C" else "bury"
         self.commands.append(kind)
+        self.lines.append(command)
         return await self.write(writer, self.script(kind, key, opaque))
 
 

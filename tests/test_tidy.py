@@ -18,12 +18,12 @@ FORBIDDEN = {"base", "common", "helper", "helpers", "manager", "misc", "util", "
 
 GROUND = {
     *("errors", "commands", "identity", "secret", "seal", "cookies", "lifetime"),
-    *("pool", "addresses", "placement", "record", "exclusive", "paths", "spelling"),
+    *("pool", "addresses", "placement", "record", "exclusive", "paths", "spelling", "zones"),
 }
-FIRST = {"wire", "greeting", "health", "events", "clock", "plans", "vault"}
-WEST = {"aio", "blocking", "memory"}
-EAST = {"session", "lifecycle"}
-ROOF = {"asgi", "calls", "fastapi", "flask", "testing", "wsgi"}
+FIRST = {"wire", "greeting", "health", "events", "clock", "resolver", "plans", "surroundings", "vault"}
+WEST = {"aio", "blocking", "discovery", "memory"}
+EAST = {"session", "lifecycle", "upkeep"}
+ROOF = {"asgi", "calls", "caretaker", "fastapi", "flask", "service", "testing", "wsgi"}
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(FIRST, 1),

@@ -1,6 +1,7 @@
 """Runs plans on the running event loop, over one connection to each memcached node."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -14,10 +15,11 @@ from memsession.clock import PoolClock
 from memsession.commands import Command
 from memsession.errors import SessionError
 from memsession.events import NodeEvent, Observer, log
-from memsession.greeting import Greeting
+from memsession.greeting import Greeting, refuse_twins
 from memsession.health import recognise
 from memsession.plans.world import Plan
 from memsession.pool import Pool
+from memsession.resolver import Resolver
 
 T = TypeVar("T")
 
@@ -39,12 +41,13 @@ class AsyncClient:
     def __init__(self, pool: Pool, *, observe: Observer | None = None) -> None:
         self.incarnations: dict[str, str] = {}
         self._pool = pool
-        self._observer = observe or log
+        self._resolver = Resolver()
+        self._observer = log if observe is None else observe
         self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
         self._process = os.getpid()
         self._exchanges: dict[asyncio.AbstractEventLoop, Exchange] = {}
         self._exchange: Exchange | None = None
-        self._moving = threading.Lock()
+        self._moving = threading.RLock()
         self._finishing: set[asyncio.Task[Any]] = set()
 
     async def run(self, plan: Plan[T], *, deadline: float | None = None) -> T:
@@ -74,8 +77,32 @@ class AsyncClient:
             result: T = finished.value
             return result
 
+    def adopt(self, pool: Pool) -> None:
+        """Go by another pool: from now on its nodes are the ones to be asked.
+
+        What is known of nodes that stay is kept, their connections too. Nodes that are gone are still asked by plans
+        that were begun before, for twice the budget of a request; then their connections are closed, and commands for
+        them are answered `Skipped` (`Unreachable` if they insist). A node that has another address now is connected
+        to anew. May be called from any thread, and from a signal handler.
+        """
+        with self._moving:
+            self._pool = pool
+            for name in self.incarnations.keys() - {node.name for node in pool.all_nodes}:
+                self.incarnations.pop(name, None)
+            if self._process != os.getpid():
+                return
+            exchanges = [held for held in self._exchanges.values() if held.process == os.getpid()]
+        for exchange in exchanges:
+            if exchange.loop is _running_loop():
+                exchange.adopt(pool)
+            else:
+                # Whoever comes before the call is made goes by way of `_at_home`, and finds the new pool there.
+                self._exchange = None
+                with contextlib.suppress(RuntimeError):  # The loop may be closed.
+                    exchange.loop.call_soon_threadsafe(self._adopted_by, exchange)
+
     def is_up(self, node: str) -> bool:
-        """Whether the node is not known to be out. In an event loop that has not asked it yet, it is up."""
+        """Whether the node is neither out nor slow. In an event loop that has not asked it yet, it is up."""
         exchange = self._exchange
         return exchange is None or exchange.health.is_up(node)
 
@@ -84,8 +111,14 @@ class AsyncClient:
         return self._clock.now_ms()
 
     async def greet(self) -> None:
-        """Connect to all nodes, so that their clocks and their health are known before the first plan begins."""
-        await (await self._at_home()).greet()
+        """Connect to all nodes, so that their clocks and their health are known before the first plan begins.
+
+        Raises:
+            ConfigurationError: two names of the pool are one memcached process.
+        """
+        exchange = await self._at_home()
+        await exchange.greet()
+        refuse_twins(exchange.pool.all_nodes, self.incarnations)
 
     async def aclose(self) -> None:
         """Let plans of cancelled requests end, for as long as the budget of a request, and close all connections.
@@ -112,11 +145,19 @@ class AsyncClient:
                 self._exchanges, self._finishing, self._process = {}, set(), os.getpid()
             self._exchanges = {home: held for home, held in self._exchanges.items() if not home.is_closed()}
             known = self._exchanges.get(loop)
-            exchange = known or Exchange(self._pool, observe=self._observe, greeted=self._greeted)
+            exchange = known or Exchange(
+                self._pool, observe=self._observe, resolver=self._resolver, greeted=self._greeted
+            )
             self._exchanges[loop] = self._exchange = exchange
+            exchange.adopt(self._pool)
         if known is None:
             await exchange.open()
         return exchange
+
+    def _adopted_by(self, exchange: Exchange) -> None:
+        """In the exchange's own loop. The pool may have changed once more since the call was made."""
+        if exchange.process == os.getpid():
+            exchange.adopt(self._pool)
 
     def _finish(self, exchange: Exchange, plan: Plan[Any], round_: Round, deadline: float | None) -> None:
         task = exchange.loop.create_task(_to_the_end(exchange, plan, round_, deadline))
@@ -126,7 +167,7 @@ class AsyncClient:
     def _greeted(self, node: str, greeting: Greeting) -> None:
         if greeting.unix_time_s is not None:
             self._clock.observe(node, greeting.unix_time_s)
-        if greeting.incarnation is not None:
+        if greeting.incarnation is not None and any(node == known.name for known in self._pool.all_nodes):
             recognise(self.incarnations, node, greeting.incarnation, self._observe)
 
     def _observe(self, event: NodeEvent) -> None:
@@ -135,6 +176,13 @@ class AsyncClient:
             self._observer(event)
         except Exception:
             _logger.exception("the observe function of the memsession client failed on %r", event)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def _to_the_end(exchange: Exchange, plan: Plan[Any], round_: Round, deadline: float | None) -> None:

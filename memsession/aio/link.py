@@ -1,6 +1,9 @@
 """One node as one event loop sees it: the connection to it, and what becomes of commands while there is none."""
 
 import asyncio
+import contextlib
+import math
+import socket
 import time
 from collections.abc import Callable
 
@@ -10,7 +13,8 @@ from memsession.aio.greeting import greet
 from memsession.aio.round import Round
 from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
 from memsession.greeting import Greeting, TooOld, address_of
-from memsession.health import Fault, Health
+from memsession.health import SUSPECT_SHARE, Fault, Health
+from memsession.resolver import Lookup, Place, Resolver
 from memsession.wire import encode
 
 GRACE_S = 0.01
@@ -19,12 +23,19 @@ GRACE_S = 0.01
 OUT_TIMEOUT_S = 0.05
 """What a command waits for a node that is out to connect: for one that was wrongly thought out, that is plenty."""
 
+RESOLVING_SHARE = 0.8
+"""What part of the time-out a connection may wait for the resolver, so that there is time left to connect."""
+
 _CONFLICT = Conflict()
 _SKIPPED = Skipped()
 
 
 class Link:
-    """See the top of this file. `connection` is there while the node may be asked right away."""
+    """See the top of this file. `connection` is there while the node may be asked right away.
+
+    A *retired* link goes on serving those who ask it, until it is closed; but nobody is told any more what becomes of
+    its node, for the node's name is gone from the pool, or another link's.
+    """
 
     def __init__(
         self,
@@ -34,14 +45,17 @@ class Link:
         prefix: str,
         timeout_s: float,
         health: Health,
+        resolver: Resolver,
         greeted: Callable[[str, Greeting], None],
     ) -> None:
         self.connection: Connection | None = None
-        self._node = node
+        self.node = node
+        self.retired = False
         self._loop = loop
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._health = health
+        self._resolver = resolver
         self._greeted = greeted
         self._waiting: list[tuple[Command, Round, int]] = []
         self._opening: asyncio.Task[None] | None = None
@@ -51,7 +65,7 @@ class Link:
     @property
     def address(self) -> str:
         """Where the node is, as people write it."""
-        return address_of(self._node)
+        return address_of(self.node)
 
     def knock(self, command: Command, round_: Round, index: int) -> None:
         """Take a command while there is no connection: open one for it and let it wait, or answer at once.
@@ -60,18 +74,23 @@ class Link:
         A `Cas` never waits, for its token came over a connection that is gone.
         """
         encode(command, 0)  # What cannot be sent is an error for the one who asks, now, and not when it is sent.
-        up = self._health.is_up(self._node.name)
+        out = self._health.is_out(self.node.name)
         if type(command) is Cas:
-            round_.answer(index, _CONFLICT if up else _SKIPPED)
-        elif up or insists(command) or self._health.claim(self._node.name):
+            round_.answer(index, _SKIPPED if out else _CONFLICT)
+        elif not out or insists(command) or self._health.claim(self.node.name):
             waiting = (command, round_, index)
             self._waiting.append(waiting)
             self._open()
-            if not up:
+            if out:
                 self._loop.call_later(OUT_TIMEOUT_S, self._give_up, waiting)
         else:
             self._schedule_probe()
             round_.answer(index, _SKIPPED if self._unfit is None else Unreachable(self._unfit))
+
+    def retire(self) -> None:
+        """Nobody is told any more what becomes of the node. See the top of the class."""
+        self.retired = True
+        self._stop_probing()
 
     async def greet(self) -> None:
         """Connect before anything is asked, or find out that the node is out."""
@@ -94,7 +113,7 @@ class Link:
 
     def _open(self) -> None:
         if self._opening is None:
-            self._health.tried(self._node.name)
+            self._health.tried(self.node.name)
             self._opening = self._loop.create_task(self._opened_or_out())
 
     async def _opened_or_out(self) -> None:
@@ -122,17 +141,63 @@ class Link:
                 self._out(Fault.REFUSED, f"cannot connect to {self.address}: {problem}")
 
     async def _dial(self) -> tuple[Connection, Greeting]:
-        connection = Connection(self._loop, self._timeout_s, self._ended)
-        node = self._node
+        connection = Connection(self._loop, self._timeout_s, self._ended, self._noticed)
         try:
-            if node.port == 0:
-                await self._loop.create_unix_connection(lambda: connection, node.host)
-            else:
-                await self._loop.create_connection(lambda: connection, node.host, node.port)
+            places = self._resolver.places(self.node, RESOLVING_SHARE * self._timeout_s)
+            await self._reach(connection, await self._found(places) if isinstance(places, Lookup) else places)
             return connection, await greet(connection, self._loop, self._prefix, self.address)
         except BaseException:
             await connection.close("the greeting failed")
             raise
+
+    async def _found(self, lookup: Lookup) -> list[Place]:
+        """Wait for the resolver, as long as it is worth it."""
+        answered = asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # The loop may be closed by then.
+                self._loop.call_soon_threadsafe(answered.set)
+
+        lookup.when_done(tell)
+        while (places := lookup.take(-math.inf)) is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), max(0.0, lookup.due - time.monotonic()))
+        return places
+
+    async def _reach(self, connection: Connection, places: list[Place]) -> None:
+        """Connect at the first of these places that takes the connection."""
+        slow_s = SUSPECT_SHARE * self._timeout_s
+        watch = self._loop.call_later(slow_s, self._still_connecting, time.monotonic() + slow_s)
+        problem: OSError = OSError("no address")
+        try:
+            for family, where in places:
+                try:
+                    if family == socket.AF_UNIX:
+                        await self._loop.create_unix_connection(lambda: connection, where)
+                    else:
+                        await self._loop.create_connection(lambda: connection, where[0], where[1])
+                except OSError as refused:
+                    problem = refused
+                else:
+                    return
+        finally:
+            watch.cancel()
+        raise problem
+
+    def _still_connecting(self, planned: float) -> None:
+        """It takes long to connect; but if the loop was busy, the connection may just wait to be seen."""
+        now = time.monotonic()
+        if now < planned + GRACE_S:
+            self._noticed(now + (1.0 - SUSPECT_SHARE) * self._timeout_s)
+
+    def _noticed(self, silent_at: float | None) -> None:
+        """The node is slow, until it answers (None) or is silent for good."""
+        if self.retired:
+            return
+        if silent_at is None:
+            self._health.answered(self.node.name)
+        else:
+            self._health.slow(self.node.name, silent_at)
 
     def _connected(self, opened: tuple[Connection, Greeting]) -> None:
         connection, greeting = opened
@@ -141,8 +206,9 @@ class Link:
             return
         self.connection = connection
         self._stop_probing()
-        self._health.succeeded(self._node.name)
-        self._greeted(self._node.name, greeting)
+        if not self.retired:
+            self._health.succeeded(self.node.name)
+            self._greeted(self.node.name, greeting)
         waiting, self._waiting = self._waiting, []
         for command, round_, index in waiting:
             connection.send(command, round_, index)
@@ -153,7 +219,8 @@ class Link:
             self._out(fault, reason)
 
     def _out(self, fault: Fault, reason: str) -> None:
-        self._health.failed(self._node.name, fault, reason)
+        if not self.retired:
+            self._health.failed(self.node.name, fault, reason)
         self._answer_waiting(reason)
         self._schedule_probe()
 
@@ -170,7 +237,7 @@ class Link:
 
     def _schedule_probe(self) -> None:
         """A silent node is knocked at by a timer, one for all requests."""
-        pause_s = self._health.probe_pause_s(self._node.name)
+        pause_s = None if self.retired else self._health.probe_pause_s(self.node.name)
         if pause_s is not None and self._probe is None and self._opening is None:
             self._probe = self._loop.call_later(pause_s, self._knock_again)
 

@@ -33,13 +33,15 @@ def reload(app: Any, pool: Pool | str, *, scope_key: str = "session") -> Pool:
     Raises:
         ConfigurationError: there is none with that `scope_key`, or the two pools cannot follow each other.
     """
-    reloaded = None
-    for layer in layers(app):
-        if isinstance(layer, SessionMiddleware) and layer.scope_key == scope_key:
-            reloaded = layer.reload(pool)
-    if reloaded is None:
+    middlewares = [layer for layer in layers(app) if isinstance(layer, SessionMiddleware)]
+    for layer in middlewares:
+        layer.check()
+    ours = [layer for layer in middlewares if layer.scope_key == scope_key]
+    if not ours:
         raise ConfigurationError(
             f"reload(app, pool): the application has no memsession.asgi.SessionMiddleware with "
             f"scope_key={scope_key!r}: add it, or give the application that has it"
         )
-    return reloaded
+    for layer in ours:
+        layer.check(pool)
+    return [layer.reload(pool) for layer in ours][-1]

@@ -102,7 +102,19 @@ class SessionMiddleware:
         Raises:
             ConfigurationError: the two pools cannot follow each other; nothing has changed.
         """
+        self.check()
         return self._service.reload(pool)
+
+    def check(self, pool: Pool | str | None = None) -> None:
+        """Whether this middleware works, and would take this pool.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if pool is not None:
+            self._service.successor(pool)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = self.enter(scope, send)

@@ -12,8 +12,10 @@ from memsession.blocking.nodes import Nodes
 from memsession.clock import PoolClock
 from memsession.commands import Cas, Command
 from memsession.events import Observer, log
+from memsession.greeting import refuse_twins
 from memsession.plans.world import Plan
 from memsession.pool import Pool
+from memsession.resolver import Resolver
 
 T = TypeVar("T")
 
@@ -25,16 +27,17 @@ class BlockingClient:
     """The blocking client of a pool: one for an application, shared by all its threads.
 
     It connects when it is first used. A plan has a connection to each node to itself while it runs; so there are
-    about as many connections as plans that run at the same moment. It starts no thread. A forked process makes its
-    own connections and leaves its parent's alone. It works with gevent where the standard library is patched.
-    `incarnations` has, by node, the random name of the memcached process that answers there. `observe` is told of
-    nodes that go out, come back or forget; by default the logger `memsession` is.
+    about as many connections as plans that run at the same moment. It starts no thread, but for a moment where a name
+    has to be resolved. A forked process makes its own connections and leaves its parent's alone. It works with gevent
+    where the standard library is patched. `incarnations` has, by node, the random name of the memcached process that
+    answers there. `observe` is told of nodes that go out, come back or forget; by default the logger `memsession` is.
     """
 
     def __init__(self, pool: Pool, *, observe: Observer | None = None) -> None:
         self.incarnations: dict[str, str] = {}
         self._pool = pool
-        self._observe = observe or log
+        self._resolver = Resolver()
+        self._observe = log if observe is None else observe
         self._clock = PoolClock(monotonic=time.monotonic, wall=time.time)
         self._processes: dict[int, _Process] = {}
         self._process = self._new_process()
@@ -64,8 +67,23 @@ class BlockingClient:
             if exchange is not None:
                 process.take_back(exchange)
 
+    def adopt(self, pool: Pool) -> None:
+        """Go by another pool: from now on its nodes are the ones to be asked.
+
+        What is known of nodes that stay is kept, their connections too. Nodes that are gone are still asked by plans
+        that were begun before, for twice the budget of a request; with the next plan after that their connections are
+        closed, and commands for them are answered `Skipped` (`Unreachable` if they insist). A node that has another
+        address now is connected to anew. May be called from any thread, and from a signal handler.
+        """
+        self._pool = pool
+        for name in self.incarnations.keys() - {node.name for node in pool.all_nodes}:
+            self.incarnations.pop(name, None)
+        process = self._process
+        if process.number == os.getpid():
+            process.nodes.adopt(pool)
+
     def is_up(self, node: str) -> bool:
-        """Whether the node is not known to be out. In a process that has not asked it yet, it is up."""
+        """Whether the node is neither out nor slow. In a process that has not asked it yet, it is up."""
         process = self._process
         return process.number != os.getpid() or process.nodes.health.is_up(node)
 
@@ -74,13 +92,18 @@ class BlockingClient:
         return self._clock.now_ms()
 
     def greet(self) -> None:
-        """Connect to all nodes, so that their clocks and their health are known before the first plan begins."""
+        """Connect to all nodes, so that their clocks and their health are known before the first plan begins.
+
+        Raises:
+            ConfigurationError: two names of the pool are one memcached process.
+        """
         process = self._process if self._process.number == os.getpid() else self._new_process()
         exchange = process.lend(())
         try:
             exchange.meet()
         finally:
             process.take_back(exchange)
+        refuse_twins(self._pool.all_nodes, self.incarnations)
 
     def close(self) -> None:
         """Close all connections, those of plans under way when these end.
@@ -93,9 +116,17 @@ class BlockingClient:
 
     def _new_process(self) -> "_Process":
         """What this process holds; of two threads that come here at once, one makes it."""
-        number = os.getpid()
-        nodes = Nodes(self._pool, clock=self._clock, incarnations=self.incarnations, observe=self._observe)
+        number, pool = os.getpid(), self._pool
+        nodes = Nodes(
+            pool,
+            clock=self._clock,
+            resolver=self._resolver,
+            incarnations=self.incarnations,
+            observe=self._observe,
+        )
         self._process = process = self._processes.setdefault(number, _Process(number, nodes))
+        if pool is not self._pool:  # It has changed in between.
+            process.nodes.adopt(self._pool)
         for other in [other for other in self._processes if other != number]:
             inherited = self._processes.pop(other, None)
             if inherited is not None:
@@ -121,6 +152,8 @@ class _Process:
         Tokens count on their own connection only: whoever comes with some gets the exchange they came from, if it is
         there. Otherwise the one used last, whose connections are least likely to have been closed for idleness.
         """
+        if self.nodes.parts():
+            self._part()
         serial = next((command.token.connection for command in commands if type(command) is Cas), 0)
         try:
             if serial:
@@ -135,6 +168,8 @@ class _Process:
     def take_back(self, exchange: Exchange) -> None:
         """Keep it for the next plan, unless there are enough, or the client was closed meanwhile."""
         exchange.close_busy()
+        if exchange.partings != self.nodes.partings:
+            exchange.part()
         if self.number != os.getpid():
             exchange.close()
             return
@@ -148,6 +183,17 @@ class _Process:
                 self._idle.pop(0).close()
         except (IndexError, ValueError):
             pass
+
+    def _part(self) -> None:
+        """Nodes have left the pool: close the idle connections to them."""
+        idle: list[Exchange] = []
+        while self._idle:
+            try:
+                idle.append(self._idle.pop())
+            except IndexError:
+                break
+        for exchange in reversed(idle):
+            self.take_back(exchange)
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it comes back."""

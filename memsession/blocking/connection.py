@@ -18,6 +18,7 @@ import socket
 import time
 from typing import Any
 
+from memsession.addresses import Node
 from memsession.health import Fault
 from memsession.wire import Parser, ProtocolError, Request, encode
 
@@ -44,19 +45,35 @@ class Broken(Exception):
 
 
 class Connection:
-    """See the top of this file. `door` is a socket that is connected, or about to be.
+    """See the top of this file. `door` is a socket that is connected, or about to be, to the `node`.
 
     `serial` is unique among the blocking connections of this process: tokens count on the connection whose number
-    they bear. `due` is when the replies to what was sent last are overdue, for whoever sets it.
+    they bear. `due` is when the replies to what was sent last are overdue, for whoever sets it. `steps` counts how
+    often something went or came.
     """
 
-    __slots__ = ("_awaited", "_door", "_opaque", "_parser", "_parts", "_unsent", "busy", "due", "opened_at", "serial")
+    __slots__ = (
+        "_awaited",
+        "_door",
+        "_opaque",
+        "_parser",
+        "_parts",
+        "_unsent",
+        "busy",
+        "due",
+        "node",
+        "opened_at",
+        "serial",
+        "steps",
+    )
 
-    def __init__(self, door: socket.socket) -> None:
+    def __init__(self, door: socket.socket, node: Node) -> None:
         self.serial = next(_serials)
+        self.node = node
         self.opened_at = time.monotonic()
         self.busy = False
         self.due = 0.0
+        self.steps = 0
         self._door = door
         self._parser: Parser[int] = Parser(self.serial)
         self._awaited = self._parser.awaited
@@ -136,6 +153,7 @@ class Connection:
             if wait_s:
                 door.settimeout(0.0)
         self._unsent = self._unsent[sent:]
+        self.steps += 1
         return True
 
     def _read(self, replies: list[Any], wait_s: float) -> bool:
@@ -156,6 +174,7 @@ class Connection:
                 door.settimeout(0.0)
         if not data:
             raise Broken(Fault.LOST, "the node closed the connection")
+        self.steps += 1
         try:
             for index, reply in self._parser.feed(data):
                 replies[index] = reply

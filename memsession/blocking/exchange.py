@@ -1,4 +1,10 @@
-"""One connection to every node, for one plan at a time: sends a round to all nodes, then reads from all."""
+"""One connection to every node, for one plan at a time: sends a round to all nodes, then reads from all.
+
+Who has waited a fifth of the time-out for a node tells the others that it is slow, and goes on waiting. They leave it
+out while another node of their round is up: nothing is sent, and the answer is `Skipped`. (What is sent without
+waiting would cost the connection, for one with an unread reply is closed.) A plan that finds nothing elsewhere asks
+the node again by force, and then waits. A worker of one thread has no others: it waits until the node is out.
+"""
 
 import math
 import time
@@ -9,7 +15,7 @@ from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
 from memsession.blocking.nodes import Nodes
 from memsession.blocking.opening import Opening
 from memsession.commands import Bury, Cas, Command, Conflict, Reply, Skipped, Unreachable, insists
-from memsession.health import Fault
+from memsession.health import LATE_S, SUSPECT_SHARE, Fault
 from memsession.wire import encode
 
 OUT_TIMEOUT_S = 0.05
@@ -17,14 +23,19 @@ OUT_TIMEOUT_S = 0.05
 
 _CONFLICT = Conflict()
 _SKIPPED = Skipped()
+_GONE = Unreachable("the node is not in the pool any more")
 _LATE = "the deadline has passed"
 
 
 class Exchange:
-    """See the top of this file. It is used by one thread or greenlet at a time; `epoch` is for whoever lends it."""
+    """See the top of this file. It is used by one thread or greenlet at a time.
+
+    `epoch` is for whoever lends it; so is `partings`, how often nodes had left the pool when it last looked.
+    """
 
     def __init__(self, nodes: Nodes, epoch: int) -> None:
         self.epoch = epoch
+        self.partings = nodes.partings
         self._nodes = nodes
         self._connections: dict[str, Connection] = {}
 
@@ -63,6 +74,15 @@ class Exchange:
         busy = [name for name, connection in self._connections.items() if connection.busy]
         for name in busy:
             self._drop(name)
+            # If others were told to leave the node to this one, nobody would be left.
+            self._nodes.health.answered(name)
+
+    def part(self) -> None:
+        """Close connections to nodes that have left the pool, or are somewhere else now."""
+        self.partings = self._nodes.partings
+        for name, connection in tuple(self._connections.items()):
+            if connection.node is not self._nodes.node(name):
+                self._drop(name)
 
     def close(self) -> None:
         """Close all. It opens new ones when it is used again."""
@@ -76,8 +96,14 @@ class Exchange:
         asked: dict[str, list[int]] = {}
         waiting: dict[str, list[int]] = {}
         ready: dict[str, Connection | None] = {}
+        health = self._nodes.health
+        spares = bool(health.suspects) and any(health.is_up(command.node) for command in commands)
         for index, command in enumerate(commands):
             name = command.node
+            if spares and health.is_suspect(name) and not insists(command):
+                encode(command, 0)
+                replies[index] = _SKIPPED
+                continue
             if name not in ready:
                 ready[name] = self._ready(name)
             connection = ready[name]
@@ -100,7 +126,10 @@ class Exchange:
         learn what one has learnt. One that the node has closed meanwhile shows by a read that takes no time.
         """
         connection = self._connections.get(name)
-        if not self._nodes.health.is_up(name):
+        if connection is not None and connection.node is not self._nodes.node(name):
+            self._drop(name)
+            connection = None
+        if self._nodes.health.is_out(name):
             self._drop(name)
             probed = self._nodes.probed(name)
             if probed is not None:
@@ -123,10 +152,12 @@ class Exchange:
         """
         encode(command, 0)  # What cannot be sent is an error for the one who asks, whether or not it would be sent.
         name, health = command.node, self._nodes.health
-        up = health.is_up(name)
+        if self._nodes.node(name) is None:
+            return _GONE if insists(command) else _SKIPPED
+        out = health.is_out(name)
         if type(command) is Cas:
-            return _CONFLICT if up else _SKIPPED
-        if up or insists(command) or health.claim(name):
+            return _SKIPPED if out else _CONFLICT
+        if not out or insists(command) or health.claim(name):
             return None
         return self._nodes.unfit(name) or _SKIPPED
 
@@ -157,11 +188,11 @@ class Exchange:
                 if isinstance(begun, Unreachable):
                     failures[name] = begun
                 else:
-                    up = self._nodes.health.is_up(name)
-                    openings[name] = begun, begun.due if up else min(begun.due, begun_at + patience_s)
+                    out = self._nodes.health.is_out(name)
+                    openings[name] = begun, min(begun.due, begun_at + patience_s) if out else begun.due
             while openings:
                 name, (opening, until) = next(iter(openings.items()))
-                outcome = self._nodes.settle(name, opening, min(until, deadline), LOOKS_MAX)
+                outcome = self._settled(name, opening, min(until, deadline))
                 del openings[name]
                 if outcome is None:
                     failures[name] = self._given_up(name, opening, deadline)
@@ -173,6 +204,17 @@ class Exchange:
             for opening, _ in openings.values():
                 opening.close()
         return failures
+
+    def _settled(self, name: str, opening: Opening, until: float) -> Connection | Unreachable | None:
+        """What came of it `until` then. Others are told when the node is slow."""
+        slow_at = opening.begun_at + SUSPECT_SHARE * self._nodes.timeout_s
+        if slow_at < until and not self._nodes.health.is_out(name):
+            outcome = self._nodes.settle(name, opening, slow_at, LOOKS_MAX)
+            if outcome is not None:
+                return outcome
+            if time.monotonic() < slow_at + LATE_S and not opening.resolving:
+                self._nodes.health.slow(name, until)
+        return self._nodes.settle(name, opening, until, LOOKS_MAX)
 
     def _given_up(self, name: str, opening: Opening, deadline: float) -> Unreachable:
         self._nodes.leave(name, opening)
@@ -198,7 +240,7 @@ class Exchange:
             if connection is None:
                 continue
             try:
-                if connection.take(replies, min(connection.due, deadline)):
+                if self._answered(name, connection, replies, deadline):
                     continue
             except Broken as problem:
                 self._lose(name, problem, indexes, replies)
@@ -210,15 +252,41 @@ class Exchange:
                     silent = Broken(Fault.SILENT, f"no reply within {self._nodes.timeout_s:g} s")
                     self._lose(name, silent, indexes, replies)
 
+    def _answered(self, name: str, connection: Connection, replies: list[Any], deadline: float) -> bool:
+        """Whether all replies come in time. Others are told when the node is slow, and when it has answered.
+
+        When the time-out comes late, the whole machine may have been stopped, the node included: then it gets another
+        moment.
+        """
+        health, timeout_s = self._nodes.health, self._nodes.timeout_s
+        until, slow_s, steps = min(connection.due, deadline), SUSPECT_SHARE * timeout_s, connection.steps
+        slow_at = connection.due - timeout_s + slow_s
+        answered = connection.take(replies, min(slow_at, until))
+        while not answered and slow_at < until:
+            if connection.steps == steps:
+                if time.monotonic() < slow_at + LATE_S:
+                    health.slow(name, until)
+                slow_at = until
+            else:  # Long values are on their way.
+                slow_at, steps = min(until, time.monotonic() + slow_s), connection.steps
+            answered = connection.take(replies, slow_at)
+        if not answered and until == connection.due and time.monotonic() > until + LATE_S:
+            answered = connection.take(replies, time.monotonic() + slow_s)
+        if answered and health.suspects:
+            health.answered(name)
+        return answered
+
     def _lose(self, name: str, problem: Broken, indexes: list[int], replies: list[Any]) -> None:
-        self._drop(name)
-        self._nodes.broke(name, problem.fault, str(problem))
+        connection = self._drop(name)
+        if connection is None or connection.node is self._nodes.node(name):
+            self._nodes.broke(name, problem.fault, str(problem))
         _fill(indexes, replies, str(problem))
 
-    def _drop(self, name: str) -> None:
+    def _drop(self, name: str) -> Connection | None:
         connection = self._connections.pop(name, None)
         if connection is not None:
             connection.close()
+        return connection
 
 
 def _fill(indexes: list[int], replies: list[Any], reason: str) -> None:

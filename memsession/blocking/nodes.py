@@ -3,54 +3,111 @@
 A silent node is probed beside the requests, and without a thread: some request begins to connect and greets, which
 takes no time, and goes on; later requests look, which takes none either, whether the answer is there. The one that
 finds it takes the connection, and the node is back. Where nobody makes requests, nobody needs the probe.
+
+Nodes that leave the pool stay known for as long as there can be plans that were begun before.
 """
 
 import logging
 import math
 import random
-import socket
 import threading
 import time
 from collections.abc import MutableMapping
 
+from memsession.addresses import Node
 from memsession.blocking.connection import Broken, Connection
-from memsession.blocking.opening import Opening, Place, places_of
+from memsession.blocking.opening import Opening
 from memsession.clock import PoolClock
 from memsession.commands import Unreachable
 from memsession.events import NodeEvent, Observer
 from memsession.greeting import Greeting, NoGreeting, TooOld, address_of
 from memsession.health import PROBE_LAST_S, RETRY_S, Fault, Health, recognise
 from memsession.pool import Pool
+from memsession.resolver import Resolver, Unresolved
 
-RESOLVED_S = 10.0
-"""How long what the resolver said of a name is used again."""
+RESOLVING_SHARE = 0.8
+"""What part of the time-out a connection may wait for the resolver, so that there is time left to connect."""
 
 _logger = logging.getLogger("memsession")
 
 
 class Nodes:
-    """One for each process that uses a client. All of it may be called by several threads at once."""
+    """One for each process that uses a client. All of it may be called by several threads at once.
+
+    `names` are the nodes of the pool. `partings` counts how often nodes have left it for good.
+    """
 
     def __init__(
-        self, pool: Pool, *, clock: PoolClock, incarnations: MutableMapping[str, str], observe: Observer
+        self,
+        pool: Pool,
+        *,
+        clock: PoolClock,
+        resolver: Resolver,
+        incarnations: MutableMapping[str, str],
+        observe: Observer,
     ) -> None:
         self.names = tuple(node.name for node in pool.all_nodes)
         self.timeout_s = pool.timeout.total_seconds()
+        self.partings = 0
         self._observer = observe
         self.health = Health(self.names, monotonic=time.monotonic, chance=random.random, observe=self._observe)
         self._nodes = {node.name: node for node in pool.all_nodes}
         self._prefix = pool.prefix
         self._clock = clock
+        self._resolver = resolver
         self._incarnations = incarnations
         self._lock = threading.Lock()
-        self._places: dict[str, tuple[float, list[Place]]] = {}
         self._unfit: dict[str, Unreachable] = {}
         self._openings: dict[str, Opening] = {}
         self._probe_at: dict[str, float] = {}
+        self._part_at: float | None = None
+
+    def adopt(self, pool: Pool) -> None:
+        """Go by another pool. What is known of nodes that stay is kept, as long as they are where they were."""
+        known = self._nodes
+        nodes = {node.name: node for node in pool.all_nodes}
+        for name, node in nodes.items():
+            before = known.get(name)
+            if before is None:
+                continue
+            if (before.host, before.port) == (node.host, node.port):
+                nodes[name] = before  # Connections are known by it.
+            else:
+                self._forget(name)
+        self._part_at = time.monotonic() + 2.0 * pool.budget.total_seconds()
+        self.timeout_s = pool.timeout.total_seconds()
+        self.names = tuple(nodes)
+        self._nodes = {**known, **nodes}
+
+    def parts(self) -> bool:
+        """Whether it is time to part with nodes that have left the pool. If so, they are not known any more."""
+        part_at = self._part_at
+        if part_at is None or time.monotonic() < part_at:
+            return False
+        self._part_at = None
+        gone = self._nodes.keys() - set(self.names)
+        self._nodes = {name: node for name, node in self._nodes.items() if name not in gone}
+        for name in gone:
+            self._forget(name)
+        self.partings += 1
+        return True
+
+    def _forget(self, name: str) -> None:
+        self.health.forget(name)
+        self._unfit.pop(name, None)
+        self._probe_at.pop(name, None)
+        opening = self._openings.pop(name, None)
+        if opening is not None:
+            opening.close()
+
+    def node(self, name: str) -> Node | None:
+        """The node of that name: the same object while it is where it is. None if there is none, or none any more."""
+        return self._nodes.get(name)
 
     def address(self, name: str) -> str:
         """Where the node is, as people write it."""
-        return address_of(self._nodes[name])
+        node = self._nodes.get(name)
+        return name if node is None else address_of(node)
 
     def unfit(self, name: str) -> Unreachable | None:
         """The answer of a node that is out because it is too old."""
@@ -58,26 +115,33 @@ class Nodes:
 
     def dial(self, name: str) -> Opening | Unreachable:
         """Begin to connect, or go on with what another request has begun and left. It is the caller's alone."""
+        node, tried = self._nodes.get(name), self.health.is_out(name)
         left = self._openings.pop(name, None)
-        if left is not None:
+        if left is not None and left.node is node:
             return left
-        node, tried = self._nodes[name], not self.health.is_up(name)
+        if left is not None:
+            left.close()
+        if node is None:
+            return Unreachable("the node is not in the pool any more")
         self.health.tried(name)
         try:
-            places = self._resolved(name)
+            places = self._resolver.places(node, RESOLVING_SHARE * self.timeout_s)
             return Opening(node, places, prefix=self._prefix, timeout_s=self.timeout_s, tried=tried)
-        except (OSError, UnicodeError, Broken) as problem:
+        except (OSError, Unresolved, Broken) as problem:
             return self._refused(name, problem, tried)
 
     def settle(self, name: str, opening: Opening, until: float, looks: int = 1) -> Connection | Unreachable | None:
         """What came of it `until` then; None if nothing yet, and the node may still answer."""
+        if opening.node is not self._nodes.get(name):
+            opening.close()
+            return Unreachable("the node is somewhere else now")
         try:
             opened = opening.look(until, looks)
         except TooOld as problem:
             self._unfit[name] = unfit = Unreachable(str(problem))
             self._failed(name, Fault.REFUSED, unfit.reason, opening.tried)
             return unfit
-        except (OSError, Broken) as problem:
+        except (OSError, Unresolved, Broken) as problem:
             return self._refused(name, problem, opening.tried)
         late = time.monotonic() >= opening.due
         if opened is not None:
@@ -133,27 +197,6 @@ class Nodes:
             if opening is not None:
                 opening.close()
 
-    def _resolved(self, name: str) -> list[Place]:
-        """Where a node is. A resolver that fails is left alone for ten times as long as it took to say so.
-
-        Raises:
-            OSError: nobody knows.
-        """
-        known, now = self._places.get(name), time.monotonic()
-        if known is None or now > known[0]:
-            places = known[1] if known is not None else []
-            try:
-                places = places_of(self._nodes[name])
-                until = time.monotonic() + RESOLVED_S
-            except OSError:
-                # The node is likely where it was.
-                ended = time.monotonic()
-                until = ended + min(RESOLVED_S, 10.0 * (ended - now))
-            known = self._places[name] = (until, places)
-        if not known[1]:
-            raise socket.gaierror(socket.EAI_AGAIN, "its name cannot be resolved")
-        return known[1]
-
     def _takes_probe(self, name: str) -> bool:
         """Whether a probe is due, and the caller is to make it."""
         if time.monotonic() < self._probe_at.get(name, math.inf):
@@ -174,7 +217,7 @@ class Nodes:
         if greeting.unix_time_s is not None and not late:
             with self._lock:
                 self._clock.observe(name, greeting.unix_time_s)
-        if greeting.incarnation is not None:
+        if greeting.incarnation is not None and name in self.names:
             recognise(self._incarnations, name, greeting.incarnation, self._observe)
 
     def _refused(self, name: str, problem: Exception, tried: bool) -> Unreachable:
@@ -186,7 +229,7 @@ class Nodes:
 
     def _failed(self, name: str, fault: Fault, reason: str, tried: bool) -> Unreachable:
         """Threads that met one failure together report it once; later tries of a node that is out count each."""
-        if tried or self.health.is_up(name):
+        if tried or not self.health.is_out(name):
             self.health.failed(name, fault, reason)
             pause_s = self.health.probe_pause_s(name)
             if pause_s is None:
@@ -196,7 +239,9 @@ class Nodes:
         return Unreachable(reason)
 
     def _observe(self, event: NodeEvent) -> None:
-        """An observer that raises must not take a connection with it."""
+        """An observer that raises must not take a connection with it. Of nodes that have left there is no news."""
+        if getattr(event, "node", self.names[0]) not in self.names:
+            return
         try:
             self._observer(event)
         except Exception:

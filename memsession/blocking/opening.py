@@ -1,79 +1,94 @@
-"""A connection in the making: connect, greet, understand; without waiting, or for as long as is wanted."""
+"""A connection in the making: resolve, connect, greet, understand; without waiting, or for as long as is wanted."""
 
 import errno
 import socket
 import time
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 from memsession.addresses import Node
 from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
 from memsession.commands import Unreachable
 from memsession.greeting import Greeting, address_of, questions, understood
 from memsession.health import Fault
+from memsession.resolver import Lookup, Place, places_of
 
-Place: TypeAlias = tuple[int, Any]
-"""Family and address of a socket."""
-
-
-def places_of(node: Node) -> list[Place]:
-    """Where a node may be reached, best first. It asks the resolver, which may take its time.
-
-    Raises `OSError`, or `UnicodeError` for a name that none can have.
-    """
-    if node.port == 0:
-        return [(socket.AF_UNIX, node.host)]
-    found = socket.getaddrinfo(node.host, node.port, type=socket.SOCK_STREAM)
-    return [(family, where) for family, _, _, _, where in found]
+__all__ = ["Opening", "places_of"]
 
 
 class Opening:
     """One attempt, at one place after the other. To begin it takes no time.
 
-    `due` is when a node that has not greeted by then is silent. `tried` says that the node was out when it began.
-    Raises `OSError` if there is no place to begin with.
+    `places` may be a question to the resolver that is under way. `due` is when a node that has not greeted by then is
+    silent. `tried` says that the node was out when it began. Raises `OSError` if there is no place to begin with.
     """
 
-    def __init__(self, node: Node, places: list[Place], *, prefix: str, timeout_s: float, tried: bool) -> None:
-        self.due = time.monotonic() + timeout_s
+    def __init__(
+        self, node: Node, places: list[Place] | Lookup, *, prefix: str, timeout_s: float, tried: bool
+    ) -> None:
+        self.node = node
+        self.begun_at = time.monotonic()
+        self.due = self.begun_at + timeout_s
         self.tried = tried
         self._address = address_of(node)
-        self._places = iter(places)
         self._questions = questions(prefix)
         self._replies: list[Any] = []
-        self._connection = self._next(OSError(errno.EADDRNOTAVAIL, "no address"))
+        self._lookup = places if isinstance(places, Lookup) else None
+        self._places: Iterator[Place] = iter(()) if isinstance(places, Lookup) else iter(places)
+        self._connection = None if self._lookup else self._first()
+
+    @property
+    def resolving(self) -> bool:
+        """Whether it is not the node that is waited for, but the resolver."""
+        return self._connection is None
 
     def look(self, until: float, looks: int = LOOKS_MAX) -> tuple[Connection, Greeting] | None:
         """The connection, if the node has greeted `until` then (of `time.monotonic`).
 
-        Raises `TooOld`, `NoGreeting`, `Broken` or `OSError`; the connection is closed then.
+        Raises `TooOld`, `NoGreeting`, `Broken`, `OSError` or `Unresolved`; the connection is closed then.
         """
         try:
-            while True:
+            connection = self._connection or self._resolved(until)
+            while connection is not None:
                 try:
-                    if not self._connection.take(self._replies, until, looks):
+                    if not connection.take(self._replies, until, looks):
                         return None
                 except Broken as problem:
-                    self._after(problem)
+                    connection = self._after(connection, problem)
                 else:
                     greeting = understood(self._replies, self._address)
-                    if self._connection.ended():
+                    if connection.ended():
                         raise Broken(Fault.REFUSED, "it greeted and closed the connection")
-                    return self._connection, greeting
+                    return connection, greeting
+            return None
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Give it up."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _after(self, problem: Broken) -> None:
+    def _resolved(self, until: float) -> Connection | None:
+        """The first connection, if the resolver has answered by then."""
+        places = self._lookup.take(until) if self._lookup is not None else None
+        if places is not None:
+            self._places = iter(places)
+            self._connection = self._first()
+        return self._connection
+
+    def _after(self, connection: Connection, problem: Broken) -> Connection:
         """The next place, unless somebody was met at this one."""
         if any(reply is not None for reply in self._replies) or problem.fault is Fault.REFUSED:
             missing = Unreachable(str(problem))
             understood([missing if reply is None else reply for reply in self._replies], self._address)
-        self._connection.close()
-        self._connection = self._next(problem)
+        connection.close()
+        self._connection = following = self._next(problem)
+        return following
+
+    def _first(self) -> Connection:
+        return self._next(OSError(errno.EADDRNOTAVAIL, "no address"))
 
     def _next(self, problem: Exception) -> Connection:
         for family, where in self._places:
@@ -99,7 +114,7 @@ class Opening:
         except BlockingIOError as problem:
             if problem.errno != errno.EINPROGRESS:
                 raise
-        connection = Connection(door)
+        connection = Connection(door, self.node)
         self._replies = [None] * len(self._questions)
         for index, question in enumerate(self._questions):
             connection.add(question, index)

@@ -75,6 +75,11 @@ class Parser(Generic[T]):
         self._need = 0
         self.awaited: deque[tuple[type, bytes, T]] = deque()
 
+    @property
+    def midway(self) -> bool:
+        """Whether a part of a reply is there, and not all of it."""
+        return bool(self._rest)
+
     def expect(self, request: Request, opaque: int, ticket: T) -> None:
         """A command is on its way; its reply comes after those expected before."""
         self.awaited.append((type(request), echo(request.key, opaque), ticket))

@@ -1,35 +1,24 @@
 """Bad replies over a real socket: unreachable and a closed connection, never a wrong value, never a hang."""
 
 import asyncio
+import select
+import time
 from datetime import timedelta
 
 import pytest
 
-from memsession.aio import AsyncClient
-from memsession.blocking import BlockingClient
 from memsession.commands import Add, Bury, Cas, Get
-from tests.conftest import LOOPS
-from tests.replies import KEY, bad_replies, line, plain, value
-from tests.rounds import InThreads, kinds, rounds
+from memsession.events import log
+from tests.replies import GOOD, KEY, bad_replies, line, plain, value
+from tests.rounds import kinds, rounds, until
 from tests.scripted import MARK, ScriptedNode, drip, write_and_close, write_and_reset
+from tests.stages import STAGES, Stage
 
 TIMEOUT = timedelta(milliseconds=250)
 PATIENCE_S = 20.0
 
 
-class Stage:
-    """Where a client is tested: a loop in which the scripted nodes run, and the client or its threads."""
-
-    def __init__(self, kind):
-        self.kind = kind
-        self.runner = asyncio.Runner(loop_factory=LOOPS.get(kind, asyncio.new_event_loop))
-        self.run = self.runner.run
-
-    def client(self, pool, **options):
-        return InThreads(BlockingClient(pool, **options)) if self.kind == "blocking" else AsyncClient(pool, **options)
-
-
-@pytest.fixture(params=[*LOOPS, "blocking"])
+@pytest.fixture(params=STAGES)
 def stage(request):
     """The asyncio client in both loops, and the blocking one."""
     stage = Stage(request.param)
@@ -91,6 +80,163 @@ def test_a_second_reply_never_reaches_the_next_request(stage, text):
         async with ScriptedNode(lambda kind, key, opaque: value(b"mine")(key, opaque) + text(key, opaque)) as node:
             first, up = await outcome(stage, node, "get")
             assert (first.value, up) == (b"mine", False)
+
+    stage.run(main())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda key, opaque: value(b"theirs")(key, opaque + 1),
+        lambda key, opaque: line(b"EN")(key, opaque + 1),
+        lambda key, opaque: value(b"theirs")(key, opaque - 1),
+        value(b"theirs"),
+        plain(b"ERROR Too many open connections\r\n"),
+        plain(b"\x81\x00\x00\x00"),
+    ],
+    ids=["the next", "the next, a miss", "the one before", "the same again", "full", "binary"],
+)
+def test_a_reply_before_its_request_is_nobodys(stage, text):
+    """The node speaks while nothing was asked, though it fits the next request: nobody gets that, and it is out."""
+    said, writers = [], []
+
+    async def write(writer, reply):
+        writers.append(writer)
+        writer.write(reply)
+
+    def script(_kind, key, opaque):
+        said.append(text(key, opaque))
+        return value(b"mine")(key, opaque)
+
+    async def main():
+        async with ScriptedNode(script) as node:
+            node.write = write
+            pool = node.pool()
+            name = pool.nodes[0].name
+            client = stage.client(pool)
+            await client.run(use(name, "get"))
+            writers[0].write(said[0])
+            if stage.blocking:
+                door = client.blocking._process._idle[0]._connections[name]._door
+                await asyncio.to_thread(select.select, [door], [], [], PATIENCE_S)
+            else:
+                await until(lambda: not client.is_up(name))
+            assert kinds([await client.run(use(name, "get"))]) == ["Skipped"]
+            assert (client.is_up(name), len(said), node.connections) == (False, 1, 1)
+            await node.closed.wait()
+            await client.aclose()
+
+    stage.run(main())
+
+
+def test_the_reply_to_the_request_before_is_none(stage):
+    """A node that is one behind: the second request gets what belongs to the first, which is no answer."""
+    opaques = []
+
+    def script(_kind, key, opaque):
+        opaques.append(opaque)
+        return value(b"v%d" % len(opaques))(key, opaques[max(0, len(opaques) - 2)])
+
+    async def main():
+        async with ScriptedNode(script) as node:
+            pool = node.pool()
+            name = pool.nodes[0].name
+            client = stage.client(pool)
+            first, second = [await client.run(use(name, "get")) for _ in range(2)]
+            assert (first.value, kinds([second]), client.is_up(name)) == (b"v1", ["Unreachable"], False)
+            await node.closed.wait()
+            await client.aclose()
+
+    stage.run(main())
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 5])
+def test_a_reply_that_is_not_complete_is_silence(stage, missing):
+    """The last bytes never come, the line's end among them: no answer, and the node is out."""
+
+    async def main():
+        for whole in (value(b"abc"), line(b"EN")):
+            async with ScriptedNode(
+                answering("get", lambda key, opaque, whole=whole: whole(key, opaque)[:-missing])
+            ) as node:
+                reply, up = await outcome(stage, node, "get")
+                assert (reply.reason, up) == ("no reply within 0.25 s", False)
+
+    stage.run(main())
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_replies_before_a_bad_one_count_and_those_after_it_do_not(stage, at):
+    """In whatever position of a round: each good reply reaches its own command, nothing after the bad one does."""
+    keys = [b"memsession:%d" % number for number in range(4)]
+
+    def script(_kind, key, opaque):
+        if key == keys[at]:
+            return value(b"of another")(b"memsession:x", opaque)
+        return value(b"of " + key)(key, opaque)
+
+    async def main():
+        async with ScriptedNode(script) as node:
+            pool = node.pool(timeout=TIMEOUT)
+            name = pool.nodes[0].name
+            client = stage.client(pool)
+            replies = await client.run(rounds([Get(name, key) for key in keys]))
+            assert [reply.value for reply in replies[:at]] == [b"of " + key for key in keys[:at]]
+            assert kinds(replies[at:]) == ["Unreachable"] * (4 - at)
+            await client.aclose()
+
+    stage.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"), [case for case in GOOD if case[0] in ("get", "add", "cas", "bury")]
+)
+def test_every_legal_reply_is_understood(stage, kind, text, expected):
+    """As over the wire, so in the parser: the whole table of good replies."""
+
+    async def main():
+        async with ScriptedNode(answering(kind, text)) as node:
+            reply, up = await outcome(stage, node, kind)
+            assert (kinds([reply]), up) == (kinds([expected]), True)
+            if kinds([reply]) == ["Hit"]:
+                assert (reply.value, reply.token.cas) == (expected.value, expected.token.cas)
+            elif kinds([reply]) == ["Unreachable"]:
+                assert reply == expected
+
+    stage.run(main())
+
+
+def test_the_greatest_cas_number_goes_there_and_back(stage):
+    """2^64-1 is a number like any other."""
+    asked = []
+
+    def script(kind, key, opaque):
+        asked.append(kind)
+        return (line(b"HD") if kind == "cas" else value(b"v", cas=b"18446744073709551615"))(key, opaque)
+
+    async def main():
+        async with ScriptedNode(script) as node:
+            reply, up = await outcome(stage, node, "cas")
+            assert (kinds([reply]), up, asked) == (["Stored"], True, ["get", "cas"])
+            assert node.lines[-1].split()[4] == b"C18446744073709551615"
+
+    stage.run(main())
+
+
+def test_the_deadline_beats_a_drip(stage):
+    """However long the time-out: a byte now and then does not hold a request beyond its deadline."""
+
+    async def main():
+        async with ScriptedNode(lambda _kind, key, opaque: value(b"x" * 100_000)(key, opaque)) as node:
+            node.write = drip
+            pool = node.pool(timeout=timedelta(seconds=60), budget=timedelta(seconds=60))
+            client = stage.client(pool)
+            await client.greet()
+            async with asyncio.timeout(PATIENCE_S):
+                plan = rounds([Get(pool.nodes[0].name, KEY)])
+                [reply] = await client.run(plan, deadline=time.monotonic() + 0.3)
+            assert reply.reason == "the deadline has passed"
+            await client.aclose()
 
     stage.run(main())
 
@@ -194,7 +340,7 @@ def test_an_old_memcached_is_told_by_name(stage, caplog, version):
         async with ScriptedNode(version=f"VERSION {version}\r\n".encode(), mark=b"ERROR\r\nERROR\r\n") as node:
             pool = node.pool(timeout=TIMEOUT)
             name = pool.nodes[0].name
-            client = stage.client(pool)
+            client = stage.client(pool, observe=log)
             replies = [
                 *await client.run(rounds([Get(name, KEY)], [Get(name, KEY)])),
                 *await client.run(rounds([Add(name, KEY, b"x", 60)], [Get(name, KEY, force=True)])),

@@ -124,7 +124,7 @@ def test_what_another_process_opened_is_never_touched(runner, memcached):
         assert kinds(await client.run(rounds([Get(names[0], KEY)]))) == ["Hit"]
         await client.aclose()
         assert client._exchange is not parents
-        assert connections(node) == 1
+        await until(lambda: connections(node) == 1)
         await parents.close()
 
     runner.run(main())

@@ -11,12 +11,11 @@ import pytest
 
 from memsession.blocking import BlockingClient, nodes
 from memsession.blocking.exchange import Exchange
-from memsession.clock import PoolClock
 from memsession.commands import Add, Bury, Cas, Get, Token
 from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess
 from memsession.pool import Pool
 from tests.replies import KEY, line, value
-from tests.rounds import PATIENCE_S, InThreads, bury, kinds, rounds, visit
+from tests.rounds import PATIENCE_S, InThreads, News, bury, kinds, rounds, visit
 from tests.scripted import ScriptedNode, silent, write_and_close
 from tests.servers import free_port
 
@@ -29,8 +28,8 @@ class Bench:
     def __init__(self, *nodes, timeout=SHORT, addresses=()):
         self.pool = Pool(*(addresses or (node.address for node in nodes)), timeout=timeout)
         self.names = [node.name for node in self.pool.nodes]
-        self.events = []
-        self.client = BlockingClient(self.pool, observe=self.events.append)
+        self.events = News()
+        self.client = BlockingClient(self.pool, observe=self.events)
 
     def __enter__(self):
         return self
@@ -290,63 +289,6 @@ def test_a_name_that_does_not_resolve_is_a_node_that_is_out(host):
     """A host unknown to the resolver, or one that no host can have, is a node without an answer."""
     with Bench(addresses=[f"{host}:11211"], timeout=timedelta(seconds=1)) as bench:
         assert kinds(bench.ask(Get(bench.names[0], KEY))) == ["Unreachable"]
-
-
-def test_a_resolver_that_fails_is_left_alone(monkeypatch):
-    """For ten times as long as it took; not each request waits for it."""
-    asked = []
-
-    def places_of(node):
-        asked.append(node.name)
-        clock.now += 3.0
-        raise socket.gaierror(socket.EAI_AGAIN, "resolver is out")
-
-    clock = Clock()
-    named = of_one_name(monkeypatch, places_of, clock)
-    for _ in range(3):
-        with pytest.raises(OSError, match="cannot be resolved"):
-            named._resolved("cache.invalid:11211")
-    clock.now += 10.1
-    with pytest.raises(OSError, match="cannot be resolved"):
-        named._resolved("cache.invalid:11211")
-
-    assert len(asked) == 2
-
-
-def test_a_known_place_is_used_on_when_the_resolver_fails(monkeypatch):
-    """The node is likely where it was."""
-    answers = [[("place",)], OSError(1, "resolver is out")]
-
-    def places_of(node):
-        answer = answers.pop(0)
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
-
-    clock = Clock()
-    named = of_one_name(monkeypatch, places_of, clock)
-    first = named._resolved("cache.invalid:11211")
-    clock.now += 11.0
-
-    assert named._resolved("cache.invalid:11211") == first
-    assert answers == []
-
-
-def of_one_name(monkeypatch, places_of, clock):
-    """What a client knows of a pool of one node with a name, with a resolver and a clock of ours."""
-    monkeypatch.setattr(nodes, "places_of", places_of)
-    monkeypatch.setattr(nodes, "time", clock)
-    pool_clock = PoolClock(monotonic=clock.monotonic, wall=clock.monotonic)
-    return nodes.Nodes(Pool("cache.invalid:11211"), clock=pool_clock, incarnations={}, observe=print)
-
-
-class Clock:
-    """In the place of the module `time`."""
-
-    now = 100.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture(params=["nobody", "somebody who hangs up"])

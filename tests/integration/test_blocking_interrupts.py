@@ -15,7 +15,7 @@ from memsession.commands import Get
 from memsession.events import NodeOut
 from memsession.pool import Pool
 from tests.replies import KEY, value
-from tests.rounds import InThreads, bury, kinds, rounds, visit
+from tests.rounds import InThreads, News, bury, kinds, rounds, visit
 from tests.scripted import ScriptedNode
 
 HOUSE = os.path.dirname(blocking.__file__)
@@ -45,8 +45,8 @@ class Bench:
         self.nodes = [memcached(), memcached()]
         pool = Pool(*(node.address for node in self.nodes), timeout=timedelta(seconds=5), budget=timedelta(seconds=5))
         self.names = [node.name for node in pool.nodes]
-        self.told = []
-        self.client = BlockingClient(pool, observe=self.told.append)
+        self.told = News()
+        self.client = BlockingClient(pool, observe=self.told)
         for number in range(2):
             self.client.run(bury(self.names, b"user-%d" % number, b"of user %d" % number))
 

@@ -8,7 +8,7 @@ import uvloop
 
 from memsession.aio import AsyncClient
 from memsession.pool import Pool
-from tests.rounds import visit
+from tests.rounds import News, visit
 
 CHILDREN = 3
 VISITS = 50
@@ -36,8 +36,8 @@ def main(kind, *addresses):
     factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[kind]
     pool = Pool(*addresses)
     names = [node.name for node in pool.nodes]
-    told = []
-    client = AsyncClient(pool, observe=told.append)
+    told = News()
+    client = AsyncClient(pool, observe=told)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(visits(client, names, b"parent"))
         children = []

@@ -5,7 +5,7 @@ import sys
 
 from memsession.blocking import BlockingClient
 from memsession.pool import Pool
-from tests.rounds import kinds, visit
+from tests.rounds import News, kinds, visit
 
 CHILDREN = 2
 VISITS = 200
@@ -32,8 +32,8 @@ def child(client, names, number):
 def main(*addresses):
     pool = Pool(*addresses)
     names = [node.name for node in pool.nodes]
-    told = []
-    client = BlockingClient(pool, observe=told.append)
+    told = News()
+    client = BlockingClient(pool, observe=told)
     visits(client, names, b"parent")
     children = []
     for number in range(CHILDREN):

@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from memsession.blocking import BlockingClient
 from memsession.pool import Pool
-from tests.rounds import bury, kinds, visit
+from tests.rounds import News, bury, kinds, visit
 
 MOMENTS = 300
 TURNS = 14
@@ -96,8 +96,8 @@ def main(*ports):
     patience = timedelta(seconds=30)
     pool = Pool(*(f"127.0.0.1:{road.server_port}" for road in roads), timeout=patience, budget=patience)
     names = [node.name for node in pool.nodes]
-    told = []
-    client = BlockingClient(pool, observe=told.append)
+    told = News()
+    client = BlockingClient(pool, observe=told)
     ended = gevent.event.Event()
     users = [User(client, names, number) for number in range(USERS)]
     visits = [gevent.spawn(user.visit_until, ended) for user in users]

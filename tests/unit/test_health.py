@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from memsession.events import NodeBack, NodeForgot, NodeOut, SameProcess, log
+from memsession.events import NodeBack, NodeForgot, NodeOut, NodeSlow, SameProcess, log
 from memsession.health import Fault, Health, recognise
 
 
@@ -165,3 +165,112 @@ def test_events_are_logged_by_default(caplog, event, level, text):
     [record] = caplog.records
     assert (record.name, record.levelno) == ("memsession", level)
     assert record.getMessage().startswith(text)
+
+
+class TestSuspects:
+    """A node for which somebody has waited long: the others do without."""
+
+    def test_it_is_not_up_and_not_out(self, setting):
+        """Births avoid it, but nobody tries or probes it."""
+        setting.health.slow("a", 100.2)
+
+        assert setting.health.is_suspect("a")
+        assert not setting.health.is_up("a")
+        assert not setting.health.is_out("a")
+        assert not setting.health.claim("a")
+        assert setting.health.probe_pause_s("a") is None
+        assert setting.health.is_up("b")
+        assert not setting.health.is_suspect("b")
+
+    @pytest.mark.parametrize("how", ["answered", "succeeded", "failed", "nobody says so"])
+    def test_it_ends(self, setting, how):
+        """With a reply, with a new connection, when the node is out, or when nobody can be waiting any more."""
+        setting.health.slow("a", 100.2)
+        match how:
+            case "answered":
+                setting.health.answered("a")
+            case "succeeded":
+                setting.health.succeeded("a")
+            case "failed":
+                setting.health.failed("a", Fault.SILENT, "silent")
+            case _:
+                setting.now = 100.2
+
+        assert not setting.health.is_suspect("a")
+        assert setting.health.suspects == {}
+        assert setting.health.is_out("a") == (how == "failed")
+
+    def test_an_out_node_is_not_suspect(self, setting):
+        """Who waits for it insists, and knows why."""
+        setting.health.failed("a", Fault.SILENT, "silent")
+        setting.health.slow("a", 100.2)
+
+        assert not setting.health.is_suspect("a")
+        assert setting.events == [NodeOut("a", "silent")]
+
+    def test_the_one_who_waits_longest_decides_when_it_ends(self, setting):
+        """Several may wait for it; the end of one is not the end of all."""
+        setting.health.slow("a", 100.2)
+        setting.health.slow("a", 100.1)
+        setting.now = 100.15
+
+        assert setting.health.is_suspect("a")
+
+    def test_each_spell_is_told_once_and_no_more_than_one_a_second(self, setting):
+        """An observer is not flooded by a node that is slow a hundred times in two seconds."""
+        for _ in range(100):
+            setting.health.slow("a", setting.now + 0.2)
+            setting.health.slow("a", setting.now + 0.2)
+            setting.now += 0.01
+            setting.health.answered("a")
+            setting.now += 0.01
+        setting.health.slow("b", setting.now + 0.2)
+
+        assert setting.events == [NodeSlow("a"), NodeSlow("a"), NodeSlow("b")]
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+def test_after_hanging_a_node_is_back_within_five_seconds(setting, chance):
+    """However long it hung. A probe that nobody answers takes the time-out, and the next pause begins after it."""
+    setting.chance = chance
+    begun_at, waits = setting.now, []
+    probes = []
+    while setting.now < begun_at + 60.0:
+        setting.health.failed("a", Fault.SILENT, "silent")
+        setting.now += setting.health.probe_pause_s("a")
+        probes.append(setting.now)
+        setting.now += 0.25
+    for tenths in range(1, 500):
+        goes_on_at = begun_at + tenths / 10.0
+        # The first probe that is answered: one that was under way then, or the next.
+        waits.append(next(max(0.0, at - goes_on_at) for at in probes if at + 0.25 > goes_on_at))
+
+    assert 4.0 * (1.0 - 0.25 * chance) < max(waits) <= 5.0
+
+
+def test_after_refusing_a_node_is_back_within_a_second(setting):
+    """With a request every hundredth of a second, whenever it is started again."""
+    for hundredths in range(300):
+        setting.health.failed("a", Fault.REFUSED, "refused")
+        started_at = setting.now + hundredths / 100.0
+        while True:
+            setting.now += 0.01
+            if setting.health.claim("a"):
+                if setting.now >= started_at:
+                    break
+                setting.health.failed("a", Fault.REFUSED, "refused")
+        setting.health.succeeded("a")
+
+        assert setting.now - started_at < 1.02
+
+
+def test_what_is_forgotten_was_never_known(setting):
+    """A node that left the pool, or moved: its next connection is its first."""
+    setting.health.failed("a", Fault.SILENT, "silent")
+    setting.health.slow("b", 200.0)
+    for node in ("a", "b", "c"):
+        setting.health.forget(node)
+
+    assert [setting.health.is_up(node) for node in ("a", "b", "c")] == [True, True, True]
+    setting.health.failed("c", Fault.LOST, "lost")
+    assert setting.health.claim("c")
