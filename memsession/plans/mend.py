@@ -5,10 +5,11 @@
 3. Until the copies are alike, or for a few times: another request may be busy with the session. Then its own loads
    have brought every home up to date meanwhile.
 
-Homes that did not answer are named: what is worth of the rest is for the caller to judge. A session may be ended in
+Homes that did not answer are named: what that means is for the caller to judge. A session may be ended in
 the same moment: the load merges what it reads back, so the tombstone wins.
 """
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from memsession.commands import Get, Hit, Miss, Reply
@@ -45,15 +46,17 @@ def mend(world: World, key: bytes) -> Plan[Mended]:
                     return Mended(written, silent)
             case Ended():
                 written += 1
-            case Absent() | Doubt(unreadable=True) | Doubt(outvoted=True):
+            case Absent():
+                return Mended(written)
+            case Doubt(unreadable=True) | Doubt(outvoted=True):
                 return Mended(written, silent)
             case _:  # Too few homes answered to tell.
                 return Mended(written, silent or homes)
     return Mended(written, silent)
 
 
-def _others(homes: tuple[str, ...], nodes: object) -> tuple[str, ...]:
-    return tuple(home for home in homes if home not in nodes)  # type: ignore[operator]
+def _others(homes: tuple[str, ...], nodes: Container[str]) -> tuple[str, ...]:
+    return tuple(home for home in homes if home not in nodes)
 
 
 def _alike(answers: list[Reply]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from memsession.commands import Cas, Conflict, NotFound, Stored
 from memsession.plans.load import Copy, load, read
 from memsession.plans.outcomes import Ended, Found, Gone, Modified, Saved, SaveOutcome, Unconfirmed
-from memsession.plans.save import save
+from memsession.plans.save import catch_up, save
 from memsession.plans.world import Plan, World
 from memsession.record import Changes, Dead, Live, Plain, apply, merge_live, shown
 
@@ -21,8 +21,14 @@ def modify(
     world: World, key: bytes, name: str, fn: Callable[[Plain], Plain], found: Found, deadline: float
 ) -> Plan[Modified | Gone | Unconfirmed]:
     """Replace the value of `name` by `fn` of it. `fn` gets `ABSENT` where there is none; it may run several times."""
-    orderer = next((node for node in world.homes(key) if node in found.tokens), None)
-    conflicts = 0
+    homes, conflicts = world.homes(key), 0
+    if found.tokens and homes[0] not in found.tokens:
+        # It may only have been slow, and then it is the orderer for everybody else.
+        caught_up = yield from catch_up(world, key, found.record, found.tokens)
+        if isinstance(caught_up, Dead):
+            return Gone(caught_up)
+        found = Found(*caught_up)
+    orderer = next((node for node in homes if node in found.tokens), None)
     while orderer is not None and world.monotonic() < deadline:
         wanted = _with(world, found.record, name, fn)
         value = world.codec.seal(key, wanted)

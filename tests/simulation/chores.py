@@ -30,13 +30,13 @@ def perform(request: Request, chore: Any) -> Any:
 
 
 def _listed(request: Request, name: str) -> Iterator[list[bytes]]:
-    """What a node lists. Now and then the connection ends in the middle; an item that moves is missed, but not twice."""
+    """What a node lists. Often the connection ends in the middle; an item that moves is missed, but not twice."""
     simulation, node = request.simulation, request.simulation.network.nodes[name]
     chance = simulation.random.random
     if node.down or node.stopped or (request.process.link, name) in simulation.network.cuts:
         raise_at = 0
     else:
-        raise_at = 1 if chance() < 0.05 else 10**9
+        raise_at = 1 if chance() < 0.3 else 10**9
     for at, key in enumerate(sorted(node.items)):
         if at >= raise_at:
             break

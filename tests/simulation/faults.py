@@ -75,6 +75,12 @@ def think_out(simulation: Simulation, process: Process, name: str, seconds: floa
     process.out[name] = simulation.now + seconds
 
 
+def think_slow(simulation: Simulation, process: Process, name: str, seconds: float) -> None:
+    """Somebody in this process waits for a healthy node; others do not, where they have asked another one as well."""
+    simulation.say(f"! {process.name} thinks {name} slow")
+    process.slow[name] = simulation.now + seconds
+
+
 def crash(simulation: Simulation, process: Process) -> None:
     """A web process dies; the commands it has sent may still arrive."""
     simulation.say(f"! {process.name} dies")

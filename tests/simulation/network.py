@@ -76,7 +76,8 @@ class Network:
                 return CONFLICT
         else:
             if not isinstance(command, Bury | Cas) and not command.force and not process.is_up(name):
-                return SKIPPED
+                if not process.thinks_slow(name) or len({other.node for other in round_.commands}) > 1:
+                    return SKIPPED
             connection = connection or process.connect(name)
         arrives = round_.sent + SHORTEST_S + SPREAD_S * self.random()
         lost = False

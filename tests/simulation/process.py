@@ -37,6 +37,7 @@ class Process:
         self.now_ms: Callable[[], int] = self._now_ms
         self.connections: dict[str, Connection] = {}
         self.out: dict[str, float] = {}
+        self.slow: dict[str, float] = {}
         self.counters = simulation.subject.record.CounterMemory(simulation.nonce, simulation.memory_limit)
         self.world = self._world()
 
@@ -74,7 +75,11 @@ class Process:
 
     def is_up(self, name: str) -> bool:
         """Whether the node is not known to be out."""
-        return not self.out or self.out.get(name, 0.0) <= self.simulation.now
+        return (not self.out or self.out.get(name, 0.0) <= self.simulation.now) and not self.thinks_slow(name)
+
+    def thinks_slow(self, name: str) -> bool:
+        """Whether somebody has waited for the node for a while, so that others do not."""
+        return bool(self.slow) and self.slow.get(name, 0.0) > self.simulation.now
 
     def connect(self, name: str) -> Connection:
         """A new connection; its serial never comes again."""

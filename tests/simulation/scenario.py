@@ -86,6 +86,7 @@ def quiet(simulation: Simulation, seconds: float = 6.0) -> None:
     simulation.network.calm = True
     for process in simulation.processes:
         process.out.clear()
+        process.slow.clear()
         process.paused_until = 0.0
         for node in simulation.nodes:
             if process.connections.get(node.name, LIVE).process not in (0, node.process):

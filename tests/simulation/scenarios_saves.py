@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .faults import ALL, FORGETFUL, chaos, crash, cut, forget, isolate, lossy
+from .faults import ALL, FORGETFUL, chaos, crash, cut, forget, isolate, lossy, think_slow
 from .requests import Intent, change, logout, read
 from .scenario import finish, scenario, seed_session
 from .world import Simulation
@@ -223,3 +223,24 @@ def worker_death(simulation: Simulation) -> None:
     _readers(simulation, 2, 1.5, 2.5)
     simulation.run(3.0)
     finish(simulation)
+
+
+@scenario(name="slow_home_r2")
+@scenario(name="slow_home_r3", nodes=3, copies=3)
+def slow_home(simulation: Simulation) -> None:
+    """Homes are slow by turns, and nobody waits for them to read. What is saved meanwhile is on all of them."""
+    seed_session(simulation)
+    rng = simulation.random
+    for i in range(4):
+        begin = 1.0 + i
+        for process in simulation.processes:
+            simulation.at(begin, think_slow, simulation, process, rng.choice(simulation.nodes).name, 0.8)
+        simulation.start(begin + 0.2 * rng.random(), change(KEY, Intent(plain=(f"k{i}",)), 0.1 * rng.random()))
+        simulation.start(begin + 0.5, read(KEY))
+    simulation.run(5.5)
+    for node in rng.sample(simulation.nodes, len(simulation.nodes) - 1):
+        forget(simulation, node.name, "noticed restart", KEY)
+    found = finish(simulation)[KEY]
+    for i in range(4):
+        if f"k{i}" not in getattr(getattr(found, "record", None), "entries", ()):
+            simulation.violation("a slow home was left without what was saved", i)

@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from .chores import Upkeeper, keepers, logout
-from .faults import chaos, crash, cut, forget, isolate, lossy
+from .faults import chaos, crash, cut, down, forget, isolate, lossy
 from .ledger import NEVER
 from .requests import Intent, change, read
 from .scenario import finish, scenario, seed_session
@@ -37,7 +37,7 @@ def _begin(simulation: Simulation, names: str) -> list[Upkeeper]:
 
 
 def _holder(simulation: Simulation, upkeepers: list[Upkeeper]) -> Any:
-    held = [one.process for one in upkeepers if one.keeper._lease.is_held and one.process.alive]
+    held = [one.process for one in upkeepers if one.keeper._post.lease.is_held and one.process.alive]
     return held[0] if held else simulation.any_process()
 
 
@@ -174,6 +174,33 @@ def upkeep_move(simulation: Simulation) -> None:
         for one in simulation.ledger.story(key).changes:
             if one.confirmed < NEVER and not one.held(getattr(found, "record", None)):
                 simulation.violation("upkeep: a change is lost in the move", key, one.name)
+
+
+@scenario(nodes=4)
+def upkeep_replace(simulation: Simulation) -> None:
+    """A node is dead, and another one takes its place, with `previous`: the move is done without it."""
+    module, rng = simulation.subject.pool, simulation.random
+    old, new = rng.choice((("AB", "AD"), ("ABC", "ABD"), ("ABC", "CBD")))
+    stages = [_pool(module, old), _pool(module, old, new), _pool(module, new)]
+    simulation.placements = [lambda key, pool=pool: tuple(pool.homes(key)) for pool in stages]
+    for key in KEYS:
+        seed_session(simulation, key)
+        simulation.start(0.2, change(key, Intent(plain=("k0",))))
+    upkeepers = keepers(simulation, stages[0])
+    simulation.start(1.5, logout(ENDED, upkeepers[0]), upkeepers[0].process)
+    dead = next(iter(set(old) - set(new)))
+    simulation.at(_between(simulation, 2.5, 12.0), down, simulation, dead, 10_000.0)
+    for one in upkeepers:
+        simulation.at(_between(simulation, 12.0, 16.0), _adopt, one, stages[1], 1)
+    give_up = 120.0
+    while simulation.now < give_up and not all(_has_moved(one) for one in upkeepers):
+        simulation.run(simulation.now + 1.0)
+    if simulation.now >= give_up:
+        simulation.violation("upkeep: the move is never done")
+    for one in upkeepers:
+        _adopt(one, stages[2], 2)
+    forget(simulation, rng.choice(new), "noticed restart", KEYS[0])
+    _judge(simulation)
 
 
 def _adopt(one: Upkeeper, pool: Any, index: int) -> None:
