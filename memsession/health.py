@@ -33,6 +33,9 @@ PROBE_FIRST_S = 0.25
 PROBE_LAST_S = 5.0
 JITTER = 0.25
 
+OUT_TIMEOUT_S = 0.05
+"""What a command waits for a silent node to connect: for one that was wrongly thought out, that is plenty."""
+
 SUSPECT_SHARE = 0.2
 """The part of the time-out that a node may be silent before nobody else waits for it: 50 ms of 0.25 s."""
 
@@ -154,6 +157,15 @@ class Health:
             self.suspects.pop(node, None)
         if before is None:
             self._observe(NodeOut(node, reason))
+
+    def patience_s(self, node: str) -> float:
+        """How long one who insists waits for a node that is out to connect, at most; beside the node's time-out.
+
+        One that was silent may be so again, and nobody waits that long. One that refused says so again at once, or
+        it is back, and perhaps busy: it may be all that is left.
+        """
+        outage = self._outages.get(node)
+        return OUT_TIMEOUT_S if outage is not None and outage.fault is Fault.SILENT else math.inf
 
     def probe_pause_s(self, node: str) -> float | None:
         """How long to wait before the node is probed beside the requests; None if it is not to be probed."""

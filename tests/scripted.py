@@ -25,7 +25,7 @@ class ScriptedNode:
 
     `greeting` maps `version`, `mark`, `incarnation` and `stats` to the bytes to say in their place; `write` sends a
     reply (by default at once) and may take its time or break the connection; `hello` is said before any command;
-    with `leaves` it closes the connection after its greeting. `commands` has the kinds of what was asked, `lines` the
+    with `leaves` it closes the connection after its greeting; it `sleeps_s` seconds before it greets. `commands` has the kinds of what was asked, `lines` the
     commands themselves.
     """
 
@@ -33,6 +33,7 @@ class ScriptedNode:
         self.script = script
         self.hello = hello
         self.leaves = False
+        self.sleeps_s = 0.0
         self.greeting = greeting
         self.write: Callable[[asyncio.StreamWriter, bytes], Awaitable[None]] = write_at_once
         self.commands: list[str] = []
@@ -64,6 +65,7 @@ class ScriptedNode:
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         try:
+            await asyncio.sleep(self.sleeps_s)
             writer.write(self.hello)
             while command := await reader.readline():
                 await self._answer(command, reader, writer)

@@ -13,15 +13,12 @@ from memsession.aio.greeting import greet
 from memsession.aio.round import Round
 from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
 from memsession.greeting import Greeting, TooOld, address_of
-from memsession.health import SUSPECT_SHARE, Fault, Health
+from memsession.health import OUT_TIMEOUT_S, SUSPECT_SHARE, Fault, Health
 from memsession.resolver import Lookup, Place, Resolver
 from memsession.wire import encode
 
 GRACE_S = 0.01
 """What opening a connection may take beyond its time-out: turns of a loop that was blocked to read what is there."""
-
-OUT_TIMEOUT_S = 0.05
-"""What a command waits for a node that is out to connect: for one that was wrongly thought out, that is plenty."""
 
 RESOLVING_SHARE = 0.8
 """What part of the time-out a connection may wait for the resolver, so that there is time left to connect."""
@@ -81,8 +78,9 @@ class Link:
             waiting = (command, round_, index)
             self._waiting.append(waiting)
             self._open()
-            if out:
-                self._loop.call_later(OUT_TIMEOUT_S, self._give_up, waiting)
+            patience_s = self._health.patience_s(self.node.name)
+            if out and patience_s < self._timeout_s:
+                self._loop.call_later(patience_s, self._give_up, waiting)
         else:
             self._schedule_probe()
             round_.answer(index, _SKIPPED if self._unfit is None else Unreachable(self._unfit))

@@ -15,11 +15,8 @@ from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
 from memsession.blocking.nodes import Nodes
 from memsession.blocking.opening import Opening
 from memsession.commands import Bury, Cas, Command, Conflict, Reply, Skipped, Unreachable, insists
-from memsession.health import LATE_S, SUSPECT_SHARE, Fault
+from memsession.health import LATE_S, OUT_TIMEOUT_S, SUSPECT_SHARE, Fault
 from memsession.wire import encode
-
-OUT_TIMEOUT_S = 0.05
-"""What a command waits for a node that is out to connect: for one that was wrongly thought out, that is plenty."""
 
 _CONFLICT = Conflict()
 _SKIPPED = Skipped()
@@ -67,7 +64,7 @@ class Exchange:
     def meet(self) -> None:
         """Connect to all nodes, or find out which of them are out."""
         strangers = [name for name in self._nodes.names if self._ready(name) is None]
-        self._open(strangers, math.inf, patience_s=math.inf)
+        self._open(strangers, math.inf, is_patient=True)
 
     def close_busy(self) -> None:
         """Close what has unread replies."""
@@ -165,7 +162,7 @@ class Exchange:
         self, waiting: dict[str, list[int]], commands: Sequence[Command], replies: list[Any], deadline: float
     ) -> dict[str, list[int]]:
         """Open connections for commands that wait for one, and give them to those that were."""
-        failures = self._open(waiting, deadline, OUT_TIMEOUT_S)
+        failures = self._open(waiting, deadline)
         for name, indexes in waiting.items():
             for index in indexes:
                 if name in failures:
@@ -174,10 +171,10 @@ class Exchange:
                     self._connections[name].add(commands[index], index)
         return {name: indexes for name, indexes in waiting.items() if name not in failures}
 
-    def _open(self, names: Iterable[str], deadline: float, patience_s: float) -> dict[str, Unreachable]:
+    def _open(self, names: Iterable[str], deadline: float, *, is_patient: bool = False) -> dict[str, Unreachable]:
         """Open connections to all these nodes at once; the reasons of those to which it could not.
 
-        A node that is out is waited for `patience_s` seconds; then what was begun is left to be a probe.
+        A silent node is waited for only shortly, unless somebody `is_patient`; what was begun is left as a probe.
         """
         begun_at = time.monotonic()
         openings: dict[str, tuple[Opening, float]] = {}
@@ -188,8 +185,8 @@ class Exchange:
                 if isinstance(begun, Unreachable):
                     failures[name] = begun
                 else:
-                    out = self._nodes.health.is_out(name)
-                    openings[name] = begun, min(begun.due, begun_at + patience_s) if out else begun.due
+                    patience_s = math.inf if is_patient else self._nodes.health.patience_s(name)
+                    openings[name] = begun, min(begun.due, begun_at + patience_s)
             while openings:
                 name, (opening, until) = next(iter(openings.items()))
                 outcome = self._settled(name, opening, min(until, deadline))

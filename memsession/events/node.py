@@ -107,7 +107,7 @@ class RefillDone(NodeEvent):
 
 @dataclass(frozen=True, slots=True)
 class RefillFailed(NodeEvent):
-    """A refill is not complete, for this reason: another node cannot be asked, for instance. It goes on when it can."""
+    """A refill is not complete: another node cannot be asked, for instance. It goes on when it can."""
 
     node: str
     reason: str

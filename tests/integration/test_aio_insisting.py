@@ -1,10 +1,17 @@
 """Commands that insist on a node that is out, and meeting the nodes before the first request."""
 
+import asyncio
+from datetime import timedelta
+
 from memsession.aio import AsyncClient
 from memsession.asgi import SessionMiddleware
+from memsession.blocking import BlockingClient
 from memsession.commands import Add, Get
+from memsession.health import OUT_TIMEOUT_S, Fault
 from memsession.pool import Pool
+from tests.replies import line
 from tests.rounds import kinds, rounds
+from tests.scripted import ScriptedNode
 
 KEY = b"memsession:insisting"
 SECRET = "a-secret-of-the-tests-0123456789abcdef"
@@ -27,6 +34,29 @@ def test_a_forced_add_reaches_a_node_that_is_thought_out(runner, memcached):
         assert kinds(await client.run(rounds([Add(name, KEY, b"v", 60, force=True)]))) == ["Stored"]
         assert client.is_up(name)
         await client.aclose()
+
+    runner.run(main())
+
+
+def test_the_last_node_that_is_left_is_waited_for(runner):
+    """It refused, and is back, and busy: the 0.05 s that a silent one gets might not be enough."""
+
+    async def main():
+        async with ScriptedNode(lambda kind, key, opaque: line(b"EN")(key, opaque)) as node:
+            pool = node.pool(timeout=timedelta(seconds=10), budget=timedelta(seconds=10))
+            [name] = (one.name for one in pool.nodes)
+            plain, blocking = AsyncClient(pool), BlockingClient(pool)
+            await plain.greet()
+            plain._exchange.health.failed(name, Fault.REFUSED, "as if it had refused")
+            await plain.aclose()
+            await asyncio.to_thread(blocking.greet)
+            blocking._process.nodes.health.failed(name, Fault.REFUSED, "as if it had refused")
+            node.sleeps_s = 4 * OUT_TIMEOUT_S
+            plan = rounds([Get(name, KEY, force=True)])
+            assert kinds(await plain.run(plan)) == ["Miss"]
+            assert kinds(await asyncio.to_thread(blocking.run, rounds([Get(name, KEY, force=True)]))) == ["Miss"]
+            await plain.aclose()
+            blocking.close()
 
     runner.run(main())
 
