@@ -15,13 +15,16 @@ Resolve = Callable[[str, int], list[str]]
 
 
 def addresses_of(host: str, port: int) -> list[str]:
-    """All addresses that the system's resolver knows for a name, sorted.
+    """All addresses that the system's resolver knows for a name, sorted: of the fourth version, if it has any.
+
+    A server that has addresses of both versions would otherwise be two nodes of the pool.
 
     Raises:
         OSError: it knows none, or does not answer.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return sorted({str(where[0]) for _, _, _, _, where in found})
+    fourth = [where for family, _, _, _, where in found if family == socket.AF_INET]
+    return sorted({str(where[0]) for where in fourth or [where for _, _, _, _, where in found]})
 
 
 def pool_from_dns(
@@ -45,7 +48,7 @@ def pool_from_dns(
     def ask() -> None:
         try:
             answer.set_result(resolve(host, port))
-        except (OSError, UnicodeError) as problem:
+        except Exception as problem:  # noqa: BLE001 - it is raised where the answer is awaited
             answer.set_exception(problem)
 
     Thread(target=ask, name="memsession resolver", daemon=True).start()

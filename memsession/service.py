@@ -1,6 +1,7 @@
 """What every adapter keeps for an application: the pool in use, the client that asks it, and the caretaker."""
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 from memsession.caretaker import Caretaker
@@ -56,11 +57,13 @@ class Service(Generic[C]):
             options=given.upkeep,
         )
         self.node_names = tuple(node.name for node in pool.nodes)
+        self._lock = RLock()
         observe = self.caretaker.listening(guarded(given.observe))
         self.client = (in_process if pool.in_process else direct)(pool, observe=observe)
 
     def lifecycle(self, given: Settings, make_session: Callable[[Any], Any]) -> Lifecycle:
-        """A lifecycle by these settings."""
+        """A lifecycle by these settings; by these it goes behind the requests as well."""
+        self.caretaker.go_by(secret_keys(given.secret_key), given.lifetime)
         return build(
             given,
             placing=self.placing,
@@ -72,11 +75,22 @@ class Service(Generic[C]):
     def reload(self, pool: Pool | str) -> Pool:
         """Put another pool in the place of the one in use, which becomes its `previous`; return it as it is used now.
 
+        May be called from any thread.
+
         Raises:
             ConfigurationError: the two cannot follow each other; nothing has changed.
         """
-        succeeding = self.placing.successor(pool_of(pool), moved=self.caretaker.has_moved)
-        self.client.adopt(succeeding)
-        self.placing.pool = succeeding
-        self.caretaker.adopt(succeeding)
+        with self._lock:
+            succeeding = self.successor(pool)
+            self.client.adopt(succeeding)
+            self.placing.pool = succeeding
+            self.caretaker.adopt(succeeding)
         return succeeding
+
+    def successor(self, pool: Pool | str) -> Pool:
+        """What `reload` would put in the place of the pool in use.
+
+        Raises:
+            ConfigurationError: the two cannot follow each other.
+        """
+        return self.placing.successor(pool_of(pool), moved=self.caretaker.has_moved)

@@ -12,6 +12,7 @@ from memsession import Cookie, Exclusive, Lifetime, Pool, SessionError, events
 from memsession.asgi import AsgiOptions
 from memsession.lifecycle import Options
 from memsession.session import AsyncSession
+from memsession.upkeep import Upkeep
 from tests.upstream.verdict import TABLE, as_markdown, deviations
 
 PROJECT = Path(__file__).parents[1]
@@ -125,8 +126,12 @@ def test_every_option_of_starlette_is_explained(option):
     assert f"`{option}`" in "".join((DOCS / name).read_text("utf-8") for name in ("starlette.md", "moving.md"))
 
 
-SETTINGS = [(kind, field.name) for kind in (Cookie, Exclusive, Lifetime) for field in dataclasses.fields(kind)]
-SETTINGS += [(Pool, name) for name in ("copies", "prefix", "max_bytes", "timeout", "budget", "previous", "zones", "consistency")]
+KINDS = (Cookie, Exclusive, Lifetime, Upkeep)
+SETTINGS = [(kind, field.name) for kind in KINDS for field in dataclasses.fields(kind)]
+SETTINGS += [
+    (Pool, name)
+    for name in ("copies", "prefix", "max_bytes", "timeout", "budget", "previous", "zones", "consistency")
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), SETTINGS, ids=[f"{kind.__name__}-{name}" for kind, name in SETTINGS])

@@ -1,8 +1,11 @@
 """The examples of README.md and docs/: each is a file under docs/examples/, and each of those runs as it stands."""
 
+import os
 import re
 import runpy
 import secrets
+import subprocess
+import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -255,6 +258,18 @@ def test_the_example_of_a_flask_stream_saves_at_its_end(run):
 def test_the_examples_of_tests_pass(run, example):
     """They preset the session of a test client."""
     run(example)["test_a_user_is_greeted"]()
+
+
+@pytest.mark.parametrize("example", ["failing_nodes_test.py", "failing_nodes_flask.py"])
+def test_the_examples_with_failing_nodes_pass(example):
+    """As pytest runs them elsewhere, fixtures included."""
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(PROJECT / "docs" / "examples" / example)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
 
 
 def test_the_wsgi_example_counts(run):

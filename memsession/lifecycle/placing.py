@@ -21,9 +21,10 @@ class Placing:
         return self.pool.home_sets(key)
 
     def successor(self, pool: Pool, *, moved: bool) -> Pool:
-        """The pool that takes the place of the one in use: `pool`, with that one as its `previous` unless it has one.
+        """The pool that takes the place of the one in use: `pool`, and before it all that may still hold sessions.
 
-        `moved`: all sessions have moved to the one in use, so what was before that does not count any more.
+        That is what `pool` itself names as `previous`, then the one in use, and what was before that unless `moved`:
+        unless all sessions have moved to the one in use.
 
         Raises:
             ConfigurationError: the two cannot follow each other.
@@ -33,11 +34,21 @@ class Placing:
             raise ConfigurationError(
                 "reload(pool): a memory:// pool cannot be replaced, nor take another one's place"
             )
-        if pool.previous is not None:
-            return pool
-        if _layout(pool) == _layout(current):
-            return pool.following(current.previous)
-        return pool.following(current)
+        given = _chain(pool)
+        known = [_layout(one) for one in given]
+        former = [one for one in _chain(current) if _layout(one) not in known]
+        succeeding: Pool | None = None
+        for one in reversed([*given, *former]):
+            succeeding = one.following(succeeding)
+        assert succeeding is not None  # noqa: S101 - for the type checker
+        return succeeding
+
+
+def _chain(pool: Pool) -> list[Pool]:
+    pools = [pool]
+    while (before := pools[-1].previous) is not None:
+        pools.append(before)
+    return pools
 
 
 def _layout(pool: Pool) -> object:

@@ -11,7 +11,7 @@ RENEW_S = 5.0
 
 
 class LeaseLost(Exception):
-    """Another worker has it now."""
+    """Another worker has it now, or it is for another pool: work under way is to be left where it is."""
 
 
 class Lease:

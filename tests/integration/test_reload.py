@@ -1,6 +1,11 @@
 """Another pool without a restart: in Starlette, WSGI and Flask, on real memcached."""
 
 import asyncio
+import os
+import runpy
+import signal
+import socket
+from pathlib import Path
 
 import flask
 import httpx
@@ -8,13 +13,16 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from memsession import ConfigurationError, Pool
 from memsession.asgi import SessionMiddleware, reload
+from memsession.asgi.layers import layers
 from memsession.flask import MemSession, session
 from memsession.wsgi import SessionMiddleware as WsgiMiddleware
 from tests.web import SECRET
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def pool_of(nodes, names, **options):
@@ -151,3 +159,83 @@ def test_flask_without_a_secret_key_says_so():
     app = flask.Flask(__name__)
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
         MemSession(app, pool=Pool("memory://")).reload(app, Pool("a"))
+
+
+async def test_the_example_reloads_at_a_signal(memcached, tmp_path, monkeypatch):
+    """It reads its list of servers anew."""
+    nodes = [memcached() for _ in range(3)]
+    servers = tmp_path / "servers.txt"
+    servers.write_text("".join(f"127.0.0.1:{node.port}\n" for node in nodes[:2]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    app = runpy.run_path(str(EXAMPLES / "reload.py"))["make_app"]()
+    async with app.router.lifespan_context(app):
+        servers.write_text("".join(f"127.0.0.1:{node.port}\n" for node in nodes[1:]))
+        os.kill(os.getpid(), signal.SIGHUP)
+        (middleware,) = [layer for layer in layers(app) if isinstance(layer, SessionMiddleware)]
+        while (used := middleware._service.placing.pool).previous is None:  # noqa: ASYNC110 - a signal sets it
+            await asyncio.sleep(0)
+
+    assert [node.port for node in used.all_nodes] == [nodes[1].port, nodes[2].port, nodes[0].port]
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+
+
+def test_the_example_with_dns_asks_the_resolver(monkeypatch):
+    """For the pool of now."""
+    said = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.2", 11_211))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: said)
+    pool = runpy.run_path(str(EXAMPLES / "dns.py"))["current_pool"]
+
+    with pytest.raises(ConfigurationError, match="copies"):
+        pool()
+    said.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 11_211)))
+    assert [node.name for node in pool().nodes] == ["10.0.0.1:11211", "10.0.0.2:11211"]
+
+
+async def test_of_several_middlewares_all_are_reloaded_or_none(memcached):
+    """One of them has another prefix."""
+    nodes = [memcached() for _ in range(2)]
+    inner = starlette_app(pool_of(nodes[:1], "a"))
+    other = Middleware(SessionMiddleware, secret_key=SECRET, pool=pool_of(nodes[:1], "a", prefix="x"))
+    app = Starlette(routes=[Mount("/one", inner), Mount("/two", Starlette(middleware=[other]))])
+    with pytest.raises(ConfigurationError, match="same prefix"):
+        reload(app, pool_of(nodes, "ab"))
+    pools = [one._service.placing.pool for one in layers(app) if isinstance(one, SessionMiddleware)]
+
+    assert [len(pool.nodes) for pool in pools] == [1, 1]
+
+
+async def test_a_middleware_that_refused_to_start_says_why():
+    """Not that something is missing in it."""
+    app = Starlette(middleware=[Middleware(SessionMiddleware, secret_key="short", pool="memory://")])
+    with pytest.raises(ConfigurationError, match="secret_key"):
+        reload(app, Pool("a"))
+
+
+async def test_reload_may_come_from_any_thread_and_twice(memcached):
+    """The latest one counts, and nothing before it is forgotten."""
+    nodes = [memcached() for _ in range(3)]
+    app = starlette_app(pool_of(nodes[:1], "a"))
+    async with client_of(app) as client:
+        await client.get("/")
+        for name, node in zip("bc", nodes[1:], strict=True):
+            used = await asyncio.to_thread(reload, app, pool_of([node], name))
+        assert (await client.get("/")).text == "2"
+        nodes[0].kill()
+        nodes[1].kill()
+        assert (await client.get("/")).text == "3"
+
+    assert [node.name for node in used.all_nodes] == ["c", "b", "a"]
+
+
+def test_each_application_of_an_extension_has_a_pool_of_its_own(memcached):
+    """And is reloaded for itself."""
+    nodes = [memcached() for _ in range(2)]
+    extension = MemSession(secret_key=SECRET, pool=pool_of(nodes[:1], "a"))
+    apps = [flask.Flask("one"), flask.Flask("two")]
+    for app in apps:
+        extension.init_app(app)
+    extension.reload(apps[0], pool_of(nodes[1:], "b"))
+
+    pools = [extension._sessions(app)._service.placing.pool for app in apps]
+    assert [[node.name for node in pool.nodes] for pool in pools] == [["b"], ["a"]]

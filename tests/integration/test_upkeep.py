@@ -26,7 +26,7 @@ from memsession.plans.together import together
 from memsession.record import Changes, Live, apply
 from memsession.secret import secret_keys
 from memsession.surroundings import world_of
-from memsession.upkeep import Upkeep, keeper, lease, moving, tending
+from memsession.upkeep import Upkeep, keeper, lease, moving, pace, tending
 from tests.servers import Memcached
 from tests.web import SECRET
 
@@ -69,7 +69,7 @@ def _in_a_hurry(monkeypatch):
     monkeypatch.setattr(keeper, "SAY_S", 0.1)
     monkeypatch.setattr(moving, "SAY_S", 0.1)
     monkeypatch.setattr(moving, "ALIVE_S", 2.0)
-    monkeypatch.setattr(tending, "AGAIN_S", 0.1)
+    monkeypatch.setattr(pace, "AGAIN_S", 0.1)
     monkeypatch.setattr(lease, "RENEW_S", 0.1)
     monkeypatch.setattr(lease, "LEASE_S", 3.0)
 
@@ -215,7 +215,7 @@ def test_one_worker_at_a_time_and_another_when_it_dies(nodes, team_of):
     nodes[0].restart()
     ears.wait_for(NodeForgotOrRefill, node="a", times=2)
     assert others.all(RefillBegan) == []
-    first._shift._over.set()  # it ends as if killed: the lease is not given back
+    first._shift.over.set()  # it ends as if killed: the lease is not given back
     first._shift.keeper.farewell = lambda: iter(())
     nodes[1].restart()
 
@@ -325,14 +325,14 @@ def test_an_error_is_told_and_the_work_goes_on(nodes, team_of, monkeypatch):
     """Whatever goes wrong behind the requests, requests go on, and so does the caretaker."""
     monkeypatch.setattr("memsession.caretaker.AFTER_FAILURE_S", 0.01)
     failures = iter([RuntimeError("sabotage")])
-    true = tending.Tending.round
+    true = tending.Tending.errand
 
     def fails_once(self, *arguments):
         for failure in failures:
             raise failure
         return (yield from true(self, *arguments))
 
-    monkeypatch.setattr(tending.Tending, "round", fails_once)
+    monkeypatch.setattr(tending.Tending, "errand", fails_once)
     _, ears = team_of(pool_of(nodes)).start()
 
     assert "sabotage" in ears.wait_for(UpkeepFailed).reason

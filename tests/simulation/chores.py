@@ -36,7 +36,7 @@ def _listed(request: Request, name: str) -> Iterator[list[bytes]]:
     if node.down or node.stopped or (request.process.link, name) in simulation.network.cuts:
         raise_at = 0
     else:
-        raise_at = 1 if chance() < 0.3 else 10**9
+        raise_at = 1 if chance() < 0.2 else 10**9
     for at, key in enumerate(sorted(node.items)):
         if at >= raise_at:
             break
@@ -70,9 +70,12 @@ class Upkeeper:
             world=process.world,
             status_world=process.world,
             observe=self.told.append,
-            mark=lambda: f"{simulation.random.getrandbits(128):032x}".encode(),
+            mark=self._mark,
             rate=1000,
         )
+
+    def _mark(self) -> bytes:
+        return f"{self.process.simulation.random.getrandbits(128):032x}".encode()
 
     def _work(self, request: Request) -> Any:
         """What the client of a real process tells, is seen here between the steps."""

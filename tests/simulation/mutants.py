@@ -587,3 +587,8 @@ _mutant(
     "slow_home_r2",
     (SAVE, "    if tokens and len(tokens) + len(done) < len(world.homes(key)):", "    if False:"),
 )
+_mutant(
+    "a dead node that was replaced stops the move",
+    "upkeep_replace",
+    (REFILL, "            if node in self.nodes:\n", "            if True:\n"),
+)

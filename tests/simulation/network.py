@@ -75,9 +75,9 @@ class Network:
             if connection is None or connection.serial != command.token.connection:
                 return CONFLICT
         else:
-            if not isinstance(command, Bury | Cas) and not command.force and not process.is_up(name):
-                if not process.thinks_slow(name) or len({other.node for other in round_.commands}) > 1:
-                    return SKIPPED
+            spared = not process.thinks_slow(name) or len({other.node for other in round_.commands}) > 1
+            if spared and not isinstance(command, Bury | Cas) and not command.force and not process.is_up(name):
+                return SKIPPED
             connection = connection or process.connect(name)
         arrives = round_.sent + SHORTEST_S + SPREAD_S * self.random()
         lost = False

@@ -67,7 +67,7 @@ def _judge(simulation: Simulation, *, ended: bytes = ENDED) -> None:
 @scenario(nodes=2, name="upkeep_refill")
 @scenario(nodes=4, name="upkeep_refill_n4")
 def upkeep_refill(simulation: Simulation) -> None:
-    """Nobody visits. Node after node is emptied, each when the one before is refilled; the worker may die meanwhile."""
+    """Nobody visits. Node after node is emptied, each when the last one is refilled; the worker may die meanwhile."""
     upkeepers = _begin(simulation, "ABCD"[: len(simulation.nodes)])
     for key in KEYS:
         simulation.start(0.2, change(key, Intent(plain=("k0",))))
@@ -95,7 +95,7 @@ def _kill_holder(simulation: Simulation, upkeepers: list[Upkeeper]) -> None:
 @scenario(name="upkeep_return")
 @scenario(nodes=4, name="upkeep_return_n4")
 def upkeep_return(simulation: Simulation) -> None:
-    """A node misses a logout, for one web process or for all. The process that knows of it dies; later so do others."""
+    """A node misses a logout, for one web process or for all. The process that knows of it dies; then others do."""
     upkeepers = _begin(simulation, "ABCD"[: len(simulation.nodes)])
     for key in KEYS:
         simulation.start(0.2, change(key, Intent(plain=("k0",))))
@@ -184,7 +184,7 @@ def upkeep_replace(simulation: Simulation) -> None:
     stages = [_pool(module, old), _pool(module, old, new), _pool(module, new)]
     simulation.placements = [lambda key, pool=pool: tuple(pool.homes(key)) for pool in stages]
     for key in KEYS:
-        seed_session(simulation, key)
+        seed_session(simulation, key, own=(400.0, 900.0))
         simulation.start(0.2, change(key, Intent(plain=("k0",))))
     upkeepers = keepers(simulation, stages[0])
     simulation.start(1.5, logout(ENDED, upkeepers[0]), upkeepers[0].process)

@@ -34,7 +34,7 @@ def test_the_system_is_asked_and_each_address_counts_once(monkeypatch):
         (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.2", 11_211)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 11_211)),
     ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, type: said)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: said)
 
     assert addresses_of("cache.test", 11_211) == ["10.0.0.1", "10.0.0.2"]
 
@@ -45,14 +45,14 @@ def test_a_name_that_nobody_knows_is_an_error():
     def unknown(host, port):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    with pytest.raises(ConfigurationError, match="cache.test.*cannot be resolved.*not known"):
+    with pytest.raises(ConfigurationError, match=r"cache.test.*cannot be resolved.*not known"):
         pool_from_dns("cache.test", resolve=unknown)
 
 
 def test_a_resolver_that_hangs_is_an_error_in_the_end():
     """The caller is not kept for ever."""
     never = threading.Event()
-    with pytest.raises(ConfigurationError, match="no answer within 0.01 s"):
+    with pytest.raises(ConfigurationError, match=r"no answer within 0\.01 s"):
         pool_from_dns("cache.test", timeout=timedelta(milliseconds=10), resolve=lambda *_: never.wait() and [])
     never.set()
 
@@ -63,3 +63,24 @@ def test_as_many_as_a_pool_may_have(count):
     found = [f"10.0.{number // 250}.{number % 250}" for number in range(count)]
     with pytest.raises(ConfigurationError, match=f"{count} addresses"):
         pool_from_dns("cache.test", resolve=lambda host, port: found)
+
+
+def test_a_server_with_addresses_of_both_versions_counts_once(monkeypatch):
+    """Otherwise one process would be two nodes."""
+    said = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::1", 11_211, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 11_211)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: said)
+
+    assert addresses_of("cache.test", 11_211) == ["10.0.0.1"]
+
+
+def test_what_a_resolver_of_ones_own_raises_is_raised():
+    """At once, as it is."""
+
+    def broken(host, port):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pool_from_dns("cache.test", resolve=broken)

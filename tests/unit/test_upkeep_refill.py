@@ -1,5 +1,7 @@
 """Refill and mend: who is asked, how fast, and what a silent node means."""
 
+from itertools import pairwise
+
 import pytest
 
 from memsession.plans import INVALIDATED
@@ -85,6 +87,38 @@ def test_homes_that_fall_silent_in_between_are_named():
     assert behind.run(mend(behind.site().world, b"s1")) == Mended(0, ("a", "b"))
 
 
+def test_homes_that_fall_silent_during_the_repair_are_named():
+    """What answered first does not count any more."""
+    behind = Behind("ab")
+    behind.store(b"s1", "a")
+    rounds = []
+
+    def fail_later():
+        rounds.append(1)
+        behind.silent = {"b"} if len(rounds) > 1 else set()
+
+    behind.before_round = fail_later
+
+    assert behind.run(mend(behind.site().world, b"s1")) == Mended(0, ("b",))
+
+
+def test_doubt_in_between_names_the_silent_home():
+    """The only copy is out of reach when it is to be read."""
+    behind = Behind("ab")
+    behind.store(b"s1", "a")
+    rounds = []
+
+    def fail_later():
+        rounds.append(1)
+        behind.silent = {"a"} if len(rounds) > 1 else set()
+
+    behind.before_round = fail_later
+    mended = behind.run(mend(behind.site().world, b"s1"))
+
+    assert mended.written == 0
+    assert "a" in mended.silent
+
+
 def test_strict_a_session_that_too_few_homes_have_holds_up_nothing():
     """All homes answered: asking again changes nothing, and the refill goes on."""
     behind = Behind("abc", copies=3, consistency="majority")
@@ -159,7 +193,7 @@ def test_sources_that_do_not_list_are_named():
     assert done.reasons == "b: does not list"
 
     behind.unlisted = {"b", "c"}
-    with pytest.raises(RefillBroken, match="none of the other nodes.*b: does not list; c: does not list"):
+    with pytest.raises(RefillBroken, match=r"none of the other nodes.*b: does not list; c: does not list"):
         behind.perform(refill(behind).run())
 
 
@@ -247,7 +281,7 @@ def test_progress_is_reported_once_a_second():
     times = [report[0] for report in reports]
 
     assert len(times) >= 4
-    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
     assert reports[0][1:] == (20, 100, 20) or reports[0][1:] == (40, 100, 40)
 
 
