@@ -25,8 +25,8 @@ class ScriptedNode:
 
     `greeting` maps `version`, `mark`, `incarnation` and `stats` to the bytes to say in their place; `write` sends a
     reply (by default at once) and may take its time or break the connection; `hello` is said before any command;
-    with `leaves` it closes the connection after its greeting; it `sleeps_s` seconds before it greets. `commands` has the
-    kinds of what was asked, `lines` the commands themselves.
+    with `leaves` it closes the connection after its greeting; it `sleeps_s` seconds before it greets. `commands` has
+    the kinds of what was asked, `lines` the commands themselves.
     """
 
     def __init__(self, script: Script = silent, *, hello: bytes = b"", **greeting: bytes) -> None:
