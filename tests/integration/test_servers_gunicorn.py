@@ -5,6 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from memsession.addresses import Node
+from memsession.blocking.listing import keys
+from tests.servers import PATIENCE_S
 from tests.webservers import GUNICORN, Browser, gunicorn
 
 TABS = 8
@@ -75,7 +78,7 @@ def test_no_visitor_notices_a_dead_memcached(port, nodes):
         assert browser.get("/show").body == b'{"n":201}\n'
         nodes[0].start()
         count = 201
-        while int(nodes[0].stats()["curr_items"]) < 2:  # its own mark, and the session
+        while not any(keys(Node("a", "127.0.0.1", nodes[0].port), timeout_s=PATIENCE_S, prefix="memsession")):
             assert browser.get("/visit").status == 200
             count += 1
         nodes[1].kill()
