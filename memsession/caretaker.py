@@ -141,6 +141,7 @@ class _Shift:
         self, pool: Pool, keys: Sequence[bytes], lifetime: Lifetime, observe: Observe, options: Upkeep
     ) -> None:
         self.over = threading.Event()
+        self.process = os.getpid()
         self._observe = observe
         self._rate = options.rate
         self._pool = pool
@@ -224,7 +225,8 @@ _shifts: "weakref.WeakSet[_Shift]" = weakref.WeakSet()
 @atexit.register
 def _end_all() -> None:
     """When the interpreter ends: a daemon thread that goes on meanwhile may be cut off in the middle of a line."""
-    shifts = list(_shifts)
+    # What a fork has left behind belongs to nobody here; its event may be locked for ever.
+    shifts = [shift for shift in list(_shifts) if shift.process == os.getpid()]
     for shift in shifts:
         shift.over.set()
     until = time.monotonic() + FAREWELL_S

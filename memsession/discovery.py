@@ -43,6 +43,9 @@ def pool_from_dns(
     Raises:
         ConfigurationError: the name cannot be resolved, or stands for too many; or as `Pool` does.
     """
+    given: object = timeout
+    if not isinstance(given, timedelta) or given <= timedelta():
+        raise ConfigurationError(f"pool_from_dns(timeout={timeout!r}): use a timedelta above zero")
     answer: Future[list[str]] = Future()
 
     def ask() -> None:

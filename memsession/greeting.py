@@ -6,7 +6,7 @@ to a memcached process stores there, so that a restart, a swapped address or two
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,14 @@ def refuse_twins(nodes: Iterable[Node], incarnations: Mapping[str, str]) -> None
                 f"{_told(twin)} and {_told(node)} are one memcached process, so copies there are lost together: give "
                 f"each name a memcached of its own, or leave one of them out of the pool"
             )
+
+
+def unlearn(incarnations: MutableMapping[str, str], before: Iterable[Node], after: Iterable[Node]) -> None:
+    """Of nodes that are gone, or are somewhere else now, nobody knows which process answers."""
+    there = {(node.name, node.host, node.port) for node in before}
+    stay = {node.name for node in after if (node.name, node.host, node.port) in there}
+    for name in incarnations.keys() - stay:
+        incarnations.pop(name, None)
 
 
 def _told(node: Node) -> str:

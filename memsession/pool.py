@@ -1,9 +1,9 @@
 """The pool: which memcached servers there are, how many of them hold each session, and the limits of asking them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
@@ -132,6 +132,21 @@ class Pool:
         pool.__dict__["previous"] = previous
         pool.__dict__["all_nodes"] = self.nodes if previous is None else _joined(self, previous)
         return pool
+
+    def relocated(self, nodes: Iterable[Node]) -> "Pool":
+        """The same pool, and all before it, where nodes of these names are where `nodes` say.
+
+        Raises:
+            ConfigurationError: two nodes would be at one address.
+        """
+        places = {node.name: (node.host, node.port) for node in nodes}
+        own = []
+        for node in self.nodes:
+            host, port = places.get(node.name, (node.host, node.port))
+            own.append(replace(node, host=host, port=port))
+        pool = copy(self)
+        pool.__dict__["nodes"] = tuple(own)
+        return pool.following(self.previous and self.previous.relocated(nodes))
 
     @cached_property
     def _own(self) -> Callable[[bytes], tuple[str, ...]]:

@@ -8,6 +8,7 @@ are asked for by a thread, one for each name and only for as long as it takes:
 - The first time, nothing is known yet: then who asks may wait, all together no longer than their patience after the
   question was put. After that nobody waits; each is told right away that the name is not resolved, and why.
 - When the resolver fails, the last good addresses go on being used: the node is likely where it was.
+- Of several addresses one may lead nowhere, which takes long to see. The one where the node was met comes first.
 
 Addresses and unix sockets are taken as they stand, without resolver or thread.
 
@@ -89,6 +90,11 @@ class Resolver:
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], list[Place]] = {}
         self._names: dict[tuple[int, str, int], _Name] = {}
+        self._met: dict[tuple[str, int], Place] = {}
+
+    def met(self, node: Node, place: Place) -> None:
+        """The node was met at this place."""
+        self._met[node.host, node.port] = place
 
     def places(self, node: Node, patience_s: float) -> list[Place] | Lookup:
         """Where the node may be reached, best first; or, while it is worth waiting, the question that is under way.
@@ -104,7 +110,8 @@ class Resolver:
         self._ask(node, name)
         known = self._known.get((node.host, node.port))
         if known is not None:
-            return known
+            met = self._met.get((node.host, node.port))
+            return known if met not in known else [met, *(place for place in known if place != met)]
         due = name.first_at + patience_s
         if time.monotonic() < due and not name.first.done():
             return Lookup(name, due)
@@ -140,6 +147,11 @@ class Resolver:
             # Of two threads, which only an interrupted start makes possible, one comes second.
             with contextlib.suppress(Exception):
                 name.first.set_result(places)
+
+
+def share_s(left_s: float, places: int) -> float:
+    """How long to wait at the first of so many places, if there are `left_s` seconds for all; nobody may be there."""
+    return left_s / places if places > 1 else math.inf
 
 
 def places_of(node: Node) -> list[Place]:

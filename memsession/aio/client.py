@@ -15,7 +15,7 @@ from memsession.clock import PoolClock
 from memsession.commands import Command
 from memsession.errors import SessionError
 from memsession.events import NodeEvent, Observer, log
-from memsession.greeting import Greeting, refuse_twins
+from memsession.greeting import Greeting, refuse_twins, unlearn
 from memsession.health import recognise
 from memsession.plans.world import Plan
 from memsession.pool import Pool
@@ -86,9 +86,8 @@ class AsyncClient:
         to anew. May be called from any thread, and from a signal handler.
         """
         with self._moving:
+            unlearn(self.incarnations, self._pool.all_nodes, pool.all_nodes)
             self._pool = pool
-            for name in self.incarnations.keys() - {node.name for node in pool.all_nodes}:
-                self.incarnations.pop(name, None)
             if self._process != os.getpid():
                 return
             exchanges = [held for held in self._exchanges.values() if held.process == os.getpid()]

@@ -126,7 +126,7 @@ class Exchange:
         closing = self._retired.pop(link, None)
         if closing is not None:
             closing.cancel()
-            link.retired = False
+            link.come_back()
 
     def _part_with(self, link: Link) -> None:
         self._retired.pop(link).cancel()

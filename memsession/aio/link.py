@@ -6,6 +6,7 @@ import math
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 from memsession.addresses import Node
 from memsession.aio.connection import Connection
@@ -14,7 +15,7 @@ from memsession.aio.round import Round
 from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
 from memsession.greeting import Greeting, TooOld, address_of
 from memsession.health import OUT_TIMEOUT_S, SUSPECT_SHARE, Fault, Health
-from memsession.resolver import Lookup, Place, Resolver
+from memsession.resolver import Lookup, Place, Resolver, share_s
 from memsession.wire import encode
 
 GRACE_S = 0.01
@@ -90,6 +91,12 @@ class Link:
         self.retired = True
         self._stop_probing()
 
+    def come_back(self) -> None:
+        """The node is in the pool again. What was not told of it meanwhile is told now."""
+        self.retired = False
+        if self.connection is not None:
+            self._health.succeeded(self.node.name)
+
     async def greet(self) -> None:
         """Connect before anything is asked, or find out that the node is out."""
         if self.connection is None:
@@ -139,10 +146,9 @@ class Link:
                 self._out(Fault.REFUSED, f"cannot connect to {self.address}: {problem}")
 
     async def _dial(self) -> tuple[Connection, Greeting]:
-        connection = Connection(self._loop, self._timeout_s, self._ended, self._noticed)
+        places = self._resolver.places(self.node, RESOLVING_SHARE * self._timeout_s)
+        connection = await self._reach(await self._found(places) if isinstance(places, Lookup) else places)
         try:
-            places = self._resolver.places(self.node, RESOLVING_SHARE * self._timeout_s)
-            await self._reach(connection, await self._found(places) if isinstance(places, Lookup) else places)
             return connection, await greet(connection, self._loop, self._prefix, self.address)
         except BaseException:
             await connection.close("the greeting failed")
@@ -162,25 +168,38 @@ class Link:
                 await asyncio.wait_for(answered.wait(), max(0.0, lookup.due - time.monotonic()))
         return places
 
-    async def _reach(self, connection: Connection, places: list[Place]) -> None:
+    async def _reach(self, places: list[Place]) -> Connection:
         """Connect at the first of these places that takes the connection."""
         slow_s = SUSPECT_SHARE * self._timeout_s
         watch = self._loop.call_later(slow_s, self._still_connecting, time.monotonic() + slow_s)
+        due = time.monotonic() + self._timeout_s
         problem: OSError = OSError("no address")
         try:
-            for family, where in places:
+            for index, (family, where) in enumerate(places):
+                patience_s = share_s(due - time.monotonic(), len(places) - index)
                 try:
-                    if family == socket.AF_UNIX:
-                        await self._loop.create_unix_connection(lambda: connection, where)
-                    else:
-                        await self._loop.create_connection(lambda: connection, where[0], where[1])
+                    async with asyncio.timeout(patience_s if patience_s < math.inf else None):
+                        connection = await self._connect(family, where)
                 except OSError as refused:
                     problem = refused
                 else:
-                    return
+                    self._resolver.met(self.node, (family, where))
+                    return connection
         finally:
             watch.cancel()
         raise problem
+
+    async def _connect(self, family: int, where: Any) -> Connection:
+        connection = Connection(self._loop, self._timeout_s, self._ended, self._noticed)
+        try:
+            if family == socket.AF_UNIX:
+                await self._loop.create_unix_connection(lambda: connection, where)
+            else:
+                await self._loop.create_connection(lambda: connection, where[0], where[1])
+        except BaseException:
+            await connection.close("no connection was made")
+            raise
+        return connection
 
     def _still_connecting(self, planned: float) -> None:
         """It takes long to connect; but if the loop was busy, the connection may just wait to be seen."""

@@ -12,7 +12,7 @@ from memsession.blocking.nodes import Nodes
 from memsession.clock import PoolClock
 from memsession.commands import Cas, Command
 from memsession.events import Observer, log
-from memsession.greeting import refuse_twins
+from memsession.greeting import refuse_twins, unlearn
 from memsession.plans.world import Plan
 from memsession.pool import Pool
 from memsession.resolver import Resolver
@@ -75,9 +75,8 @@ class BlockingClient:
         closed, and commands for them are answered `Skipped` (`Unreachable` if they insist). A node that has another
         address now is connected to anew. May be called from any thread, and from a signal handler.
         """
-        self._pool = pool
-        for name in self.incarnations.keys() - {node.name for node in pool.all_nodes}:
-            self.incarnations.pop(name, None)
+        before, self._pool = self._pool, pool
+        unlearn(self.incarnations, before.all_nodes, pool.all_nodes)
         process = self._process
         if process.number == os.getpid():
             process.nodes.adopt(pool)

@@ -57,6 +57,8 @@ class Nodes:
         self._resolver = resolver
         self._incarnations = incarnations
         self._lock = threading.Lock()
+        # Another one, which a signal handler may take that interrupts whoever has it.
+        self._moving = threading.RLock()
         self._unfit: dict[str, Unreachable] = {}
         self._openings: dict[str, Opening] = {}
         self._probe_at: dict[str, float] = {}
@@ -64,6 +66,10 @@ class Nodes:
 
     def adopt(self, pool: Pool) -> None:
         """Go by another pool. What is known of nodes that stay is kept, as long as they are where they were."""
+        with self._moving:
+            self._adopt(pool)
+
+    def _adopt(self, pool: Pool) -> None:
         known = self._nodes
         nodes = {node.name: node for node in pool.all_nodes}
         for name, node in nodes.items():
@@ -84,13 +90,16 @@ class Nodes:
         part_at = self._part_at
         if part_at is None or time.monotonic() < part_at:
             return False
-        self._part_at = None
-        gone = self._nodes.keys() - set(self.names)
-        self._nodes = {name: node for name, node in self._nodes.items() if name not in gone}
-        for name in gone:
-            self._forget(name)
-        self.partings += 1
-        return True
+        with self._moving:
+            if self._part_at != part_at:
+                return False  # Another thread was quicker, or the pool has changed once more.
+            self._part_at = None
+            gone = self._nodes.keys() - set(self.names)
+            self._nodes = {name: node for name, node in self._nodes.items() if name not in gone}
+            for name in gone:
+                self._forget(name)
+            self.partings += 1
+            return True
 
     def _forget(self, name: str) -> None:
         self.health.forget(name)
@@ -146,6 +155,8 @@ class Nodes:
         late = time.monotonic() >= opening.due
         if opened is not None:
             connection, greeting = opened
+            if opening.place is not None:
+                self._resolver.met(opening.node, opening.place)
             self._connected(name, greeting, late)
             return connection
         if not late:

@@ -1,9 +1,10 @@
 """A connection in the making: resolve, connect, greet, understand; without waiting, or for as long as is wanted."""
 
 import errno
+import math
 import socket
 import time
-from collections.abc import Iterator
+from collections import deque
 from typing import Any
 
 from memsession.addresses import Node
@@ -11,7 +12,7 @@ from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
 from memsession.commands import Unreachable
 from memsession.greeting import Greeting, address_of, questions, understood
 from memsession.health import Fault
-from memsession.resolver import Lookup, Place, places_of
+from memsession.resolver import Lookup, Place, places_of, share_s
 
 __all__ = ["Opening", "places_of"]
 
@@ -20,7 +21,8 @@ class Opening:
     """One attempt, at one place after the other. To begin it takes no time.
 
     `places` may be a question to the resolver that is under way. `due` is when a node that has not greeted by then is
-    silent. `tried` says that the node was out when it began. Raises `OSError` if there is no place to begin with.
+    silent. `tried` says that the node was out when it began. `place` is where the node is looked for now. Raises
+    `OSError` if there is no place to begin with.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Opening:
         self._questions = questions(prefix)
         self._replies: list[Any] = []
         self._lookup = places if isinstance(places, Lookup) else None
-        self._places: Iterator[Place] = iter(()) if isinstance(places, Lookup) else iter(places)
+        self._places: deque[Place] = deque(() if isinstance(places, Lookup) else places)
+        self._turn_at = math.inf
+        self.place: Place | None = None
         self._connection = None if self._lookup else self._first()
 
     @property
@@ -51,8 +55,10 @@ class Opening:
             connection = self._connection or self._resolved(until)
             while connection is not None:
                 try:
-                    if not connection.take(self._replies, until, looks):
-                        return None
+                    if not self._take(connection, until, looks):
+                        if connection.steps or time.monotonic() < self._turn_at:
+                            return None
+                        raise Broken(Fault.SILENT, "nobody is there")
                 except Broken as problem:
                     connection = self._after(connection, problem)
                 else:
@@ -65,6 +71,13 @@ class Opening:
             self.close()
             raise
 
+    def _take(self, connection: Connection, until: float, looks: int) -> bool:
+        """Whether the node has greeted. Before it was met, only until it is the next place's turn."""
+        first_until = until if connection.steps else min(until, self._turn_at)
+        if connection.take(self._replies, first_until, looks):
+            return True
+        return first_until < until and connection.steps > 0 and connection.take(self._replies, until, looks)
+
     def close(self) -> None:
         """Give it up."""
         if self._connection is not None:
@@ -74,7 +87,7 @@ class Opening:
         """The first connection, if the resolver has answered by then."""
         places = self._lookup.take(until) if self._lookup is not None else None
         if places is not None:
-            self._places = iter(places)
+            self._places = deque(places)
             self._connection = self._first()
         return self._connection
 
@@ -91,7 +104,10 @@ class Opening:
         return self._next(OSError(errno.EADDRNOTAVAIL, "no address"))
 
     def _next(self, problem: Exception) -> Connection:
-        for family, where in self._places:
+        while self._places:
+            self.place = family, where = self._places.popleft()
+            now = time.monotonic()
+            self._turn_at = now + share_s(self.due - now, len(self._places) + 1)
             door = socket.socket(family, socket.SOCK_STREAM)
             try:
                 return self._begun(door, where)

@@ -34,6 +34,8 @@ class Placing:
             raise ConfigurationError(
                 "reload(pool): a memory:// pool cannot be replaced, nor take another one's place"
             )
+        # A name is an identity: a node that has another address now has it for those pools, too.
+        current = current.relocated(pool.all_nodes)
         given = _chain(pool)
         known = [_layout(one) for one in given]
         former = [one for one in _chain(current) if _layout(one) not in known]

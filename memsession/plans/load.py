@@ -53,7 +53,7 @@ def load(world: World, key: bytes) -> Plan[Loaded]:
         merged = _merge(copies)
     match merged:
         case None:
-            return _nothing(world, key, copies)
+            return _nothing(world, key, copies, len(homes))
         case Dead():
             yield from _plant(world, key, merged, copies)
             return Ended(merged)
@@ -115,14 +115,14 @@ def _idle(copies: Copies, homes: int) -> Absent | Doubt:
     return Doubt(unreadable) if unreadable or len(copies) < homes else Absent(expired=True)
 
 
-def _nothing(world: World, key: bytes, copies: Copies) -> Absent | Doubt | NoMajority | Outage:
+def _nothing(world: World, key: bytes, copies: Copies, homes: int) -> Absent | Doubt | NoMajority | Outage:
     if not copies:
         return Outage()
     if not enough(world, key, copies):
         return NoMajority()
     if any(copies.values()):
         return Doubt(unreadable=True)
-    return Absent() if len(copies) == len(world.homes(key)) else Doubt()
+    return Absent() if len(copies) == homes else Doubt()
 
 
 def _is_undecided(world: World, key: bytes, copies: Copies, merged: Record | None) -> bool:

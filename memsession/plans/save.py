@@ -9,11 +9,11 @@ were ended and then forgotten; the next load restores that copy. Confirmed when 
 strict mode a majority; there a home that has just answered is asked again also if somebody thinks it out meanwhile.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from memsession.commands import Add, Cas, Conflict, Skipped, Stored, Token, Unreachable
+from memsession.commands import Add, Cas, Command, Conflict, Reply, Skipped, Stored, Token, Unreachable
 from memsession.plans.load import read
 from memsession.plans.outcomes import Gone, Saved, SaveOutcome, Unconfirmed
 from memsession.plans.quorum import enough
@@ -40,7 +40,7 @@ def save(
     while tokens:
         if value is None:
             value = world.codec.seal(key, wanted)
-        replies = yield [Cas(node, key, value, ttl, token) for node, token in tokens.items()]
+        replies = yield from insist([Cas(node, key, value, ttl, token) for node, token in tokens.items()])
         by_node = dict(zip(tokens, replies, strict=True))
         confirmed.update(node for node, reply in by_node.items() if isinstance(reply, Stored))
         refused = [node for node, reply in by_node.items() if isinstance(reply, Conflict)]
@@ -89,6 +89,16 @@ def catch_up(
     return record, tokens
 
 
+def insist(commands: Sequence[Command]) -> Plan[list[Reply]]:
+    """Run a round of writes; those that were skipped once more, each by itself, so that a slow node is waited for."""
+    replies = list((yield commands))
+    if len(commands) > 1:
+        for at, command in enumerate(commands):
+            if isinstance(replies[at], Skipped):
+                (replies[at],) = yield [command]
+    return replies
+
+
 def _on_top(wanted: Live, theirs: Live) -> Live:
     """The merge, counted as one modification more than the one it replaces."""
     merged = merge_live(wanted, theirs)
@@ -102,6 +112,6 @@ def create(world: World, key: bytes, wanted: Live, value: Any = None) -> Plan[Sa
     homes = world.homes(key)
     force = not enough(world, key, [node for node in homes if world.is_up(node)])
     ttl = world.ttl_s(wanted)
-    replies = yield [Add(node, key, value, ttl, force) for node in homes]
+    replies = yield from insist([Add(node, key, value, ttl, force) for node in homes])
     confirmed = frozenset(node for node, reply in zip(homes, replies, strict=True) if isinstance(reply, Stored))
     return Saved(wanted, confirmed) if enough(world, key, confirmed) else Unconfirmed()

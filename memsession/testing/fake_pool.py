@@ -30,6 +30,21 @@ Which: TypeAlias = int | str
 ITEMS_MAX: Final = 100_000
 
 
+def _names(nodes: object) -> list[str]:
+    if isinstance(nodes, int) and not isinstance(nodes, bool):
+        return [f"fake-{number}" for number in range(nodes)]
+    given = list(nodes) if isinstance(nodes, list | tuple) else [nodes]
+    names = [name for name in given if isinstance(name, str)]
+    if not isinstance(nodes, str) and len(set(names)) == len(given):
+        return names
+    raise ConfigurationError(f"FakePool(nodes={nodes!r}): give a number, or a list of different names")
+
+
+def _check_items(items_max: object) -> None:
+    if not isinstance(items_max, int) or isinstance(items_max, bool) or items_max < 1:
+        raise ConfigurationError(f"FakePool(items_max={items_max!r}): give a whole number, 1 or more")
+
+
 class FakePool:
     """Fake nodes on free ports of 127.0.0.1, and the `Pool` of them. They run until `close()`, or the block's end.
 
@@ -45,9 +60,8 @@ class FakePool:
     """
 
     def __init__(self, *, nodes: int | Sequence[str] = 2, items_max: int = ITEMS_MAX, **settings: Any) -> None:
-        names = [f"fake-{number}" for number in range(nodes)] if isinstance(nodes, int) else list(nodes)
-        if isinstance(nodes, str) or len(set(names)) < len(names):
-            raise ConfigurationError(f"FakePool(nodes={nodes!r}): give a number, or a list of different names")
+        names = _names(nodes)
+        _check_items(items_max)
         self._loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()
         self._nodes: dict[str, FakeNode] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="memsession-fake-pool", daemon=True)
@@ -172,12 +186,12 @@ class FakePool:
 
         return asyncio.run_coroutine_threadsafe(performed(), self._loop).result()
 
-    def _node(self, which: Which) -> FakeNode:
+    def _node(self, which: object) -> FakeNode:
         names = self.nodes
         if isinstance(which, str):
             if which in self._nodes:
                 return self._nodes[which]
-        elif not isinstance(which, bool) and -len(names) <= which < len(names):
+        elif isinstance(which, int) and not isinstance(which, bool) and -len(names) <= which < len(names):
             return self._nodes[names[which]]
         raise ConfigurationError(f"there is no node {which!r}: name one of {self._named()}")
 

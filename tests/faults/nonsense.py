@@ -1,6 +1,7 @@
 """Replies that no healthy memcached would have sent: random bytes, other people's replies, values under a wrong name.
 
-What cannot be noticed by anybody is left out: a CAS number of another version of the same item, for instance.
+What cannot be noticed by anybody is left out: an older value of the same item under its present CAS number, or the
+other way round. Whoever can do that can roll back sessions, and nothing is promised against it.
 """
 
 import random
@@ -33,7 +34,14 @@ def replayed(reply: bytes, earlier: Sequence[bytes], chance: random.Random) -> b
         return reply + other
     if kind == "instead" or not (reply.startswith(b"VA ") and other.startswith(b"VA ")):
         return other
+    if _key(reply) == _key(other):
+        return reply + other
     head, line_end, _ = reply.partition(b"\r\n")
     words = head.split(b" ")
     words[1] = other.split(b" ", 2)[1]
     return b" ".join(words) + line_end + other.partition(b"\r\n")[2]
+
+
+def _key(reply: bytes) -> bytes:
+    """The key that a reply echoes."""
+    return next(word for word in reply.partition(b"\r\n")[0].split() if word.startswith(b"k"))

@@ -74,7 +74,7 @@ def verdicts(results: Sequence[Result]) -> str:
             own = {work: result for result in _of(results, fault.name, copies) for work in result.works}
             if own:
                 cells = [_verdict(own[work]) if work in own else NOT_MEANT for work in WORKS]
-                rows.append([_short(fault.name), fault.title, str(copies), *cells])
+                rows.append([fault.name, fault.title, str(copies), *cells])
     return _table(["", "what goes wrong", "copies", *WORKS], rows)
 
 
@@ -93,7 +93,7 @@ def waiting(results: Sequence[Result]) -> str:
             errors = [_share(sum(r.errors[web] for r in own), sum(r.counts[web] for r in own)) for web in WEBS]
             worst = [f"{max(r.timing.worst[web] for r in own):.0f} ms" for web in WEBS]
             back = f"{max(r.notes['back_s'] for r in own):.1f} s"
-            rows.append([_short(fault.name), *errors, *worst, back])
+            rows.append([fault.name, *errors, *worst, back])
     head = ["", "errors, ASGI", "errors, WSGI", "longest wait, ASGI", "longest wait, WSGI", "all in use again after"]
     return _table(head, rows)
 
@@ -115,10 +115,6 @@ def hanging(results: Sequence[Result]) -> str:
 
 def _of(results: Iterable[Result], fault: str, copies: int | None = None) -> list[Result]:
     return [result for result in results if result.fault == fault and copies in (None, result.copies)]
-
-
-def _short(name: str) -> str:
-    return name.split(maxsplit=1)[0] if name.startswith("F") else ""
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,11 +1,13 @@
 """The fault proxy does what it says, or the matrix would prove nothing."""
 
 import asyncio
+import random
 
 import pytest
 
 from tests.faults.framing import Commands, Replies
 from tests.faults.modes import Cut, Delay, Garbage, Refuse, Replay, Reset, Slices, Swallow, Throttle, Truncate
+from tests.faults.nonsense import replayed
 from tests.faults.proxy import FaultProxy
 
 SET = b"ms k 5 T0 k O1\r\nhello\r\n"
@@ -236,3 +238,18 @@ async def test_the_same_seed_strikes_the_same_replies(memcached, connect):
 
     assert seen[0] == seen[1]
     assert seen[0][-1] > 0
+
+
+def test_no_older_value_comes_under_a_newer_number():
+    """A value is disguised as another key's only: nobody could notice a mixture of two versions."""
+    now = b"VA 5 c7 kk O2\r\nhullo\r\n"
+    older = b"VA 5 c6 kk O1\r\nhello\r\n"
+    foreign = b"VA 3 c9 kj O1\r\nhey\r\n"
+    chance = random.Random(1)
+
+    assert {replayed(now, [older], chance) for _ in range(100)} == {now + older, older}
+    assert {replayed(now, [foreign], chance) for _ in range(100)} == {
+        now + foreign,
+        foreign,
+        b"VA 3 c7 kk O2\r\nhey\r\n",
+    }

@@ -308,3 +308,40 @@ def test_closing_lets_go_of_old_connections_as_well(stage):
             await new.closed.wait()
 
     stage.run(main())
+
+
+def test_nodes_that_change_places_are_no_twins(stage, memcached):
+    """Each is where the other was. For a moment only one of them has been met there, and that is no alarm."""
+    left, right = memcached(), memcached()
+
+    async def main():
+        client = stage.client(Pool(f"a={left.address}", f"b={right.address}", **TIMES))
+        await ask(client, Get("a", KEY), Get("b", KEY))
+        client.adopt(Pool(f"a={right.address}", f"b={left.address}", **TIMES))
+        for name in "ab":
+            assert kinds(await ask(client, Get(name, KEY, force=True))) == ["Miss"]
+        assert not [event for event in stage.events if isinstance(event, SameProcess)]
+        await client.aclose()
+
+    stage.run(main())
+
+
+def test_a_node_that_answered_while_it_was_gone_is_up_when_it_is_back(stage, memcached):
+    """It hung and was taken out of the pool; whoever still asked it has met it again; then it comes back."""
+    hung, other = memcached(), memcached()
+    both = Pool(f"a={hung.address}", f"b={other.address}", **TIMES)
+
+    async def main():
+        client = stage.client(both)
+        hung.stop()
+        await ask(client, Get("a", KEY), Get("b", KEY))
+        assert not client.is_up("a")
+        client.adopt(Pool(f"b={other.address}", timeout=TIMES["timeout"], budget=timedelta(seconds=30)))
+        hung.cont()
+        await ask_until(client, are("Miss"), Get("a", KEY, force=True))
+        client.adopt(both)
+        await ask_until(client, are("Miss", "Miss"), Get("a", KEY), Get("b", KEY))
+        assert client.is_up("a")
+        await client.aclose()
+
+    stage.run(main())

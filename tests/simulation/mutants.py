@@ -54,7 +54,7 @@ _mutant(
 _mutant(
     "a miss is absence though a node is silent",
     "doubt",
-    (LOAD, "return Absent() if len(copies) == len(world.homes(key)) else Doubt()", "return Absent()"),
+    (LOAD, "return Absent() if len(copies) == homes else Doubt()", "return Absent()"),
 )
 _mutant(
     "an old copy is the end though a node is silent",
@@ -120,7 +120,7 @@ _mutant(
     "a save adds where nothing is",
     "total_restart_after_logout_r2",
     (SAVE, "isinstance(reply, Conflict)]", "isinstance(reply, Conflict | NotFound)]"),
-    (SAVE, "import Add, Cas, Conflict", "import Add, Cas, NotFound, Conflict"),
+    (SAVE, "import Add, Cas, Command", "import Add, Cas, NotFound, Command"),
     (
         SAVE,
         "            if copy is None:\n                continue",
@@ -464,7 +464,7 @@ _mutant(
 _mutant(
     "strict: misses of a majority are absence",
     "strict_two_forget",
-    (LOAD, "return Absent() if len(copies) == len(world.homes(key)) else Doubt()", "return Absent()"),
+    (LOAD, "return Absent() if len(copies) == homes else Doubt()", "return Absent()"),
 )
 _mutant(
     "strict: a single copy is shown when all homes answered",

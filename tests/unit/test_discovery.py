@@ -84,3 +84,10 @@ def test_what_a_resolver_of_ones_own_raises_is_raised():
 
     with pytest.raises(ZeroDivisionError):
         pool_from_dns("cache.test", resolve=broken)
+
+
+@pytest.mark.parametrize("timeout", [5, timedelta(), None])
+def test_a_time_out_that_is_none(timeout):
+    """The message names the cure."""
+    with pytest.raises(ConfigurationError, match="use a timedelta above zero"):
+        pool_from_dns("cache.test", timeout=timeout, resolve=lambda host, port: ["10.0.0.1"])
