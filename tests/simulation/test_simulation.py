@@ -1,4 +1,7 @@
-"""The shipped plans in the simulator: 2,000 seeds of every scenario, and every mutant caught."""
+"""The shipped plans in the simulator: 2,000 seeds of every scenario, and every mutant caught.
+
+Keepers work for a minute of simulated time, which takes ten times as long: 250 seeds of theirs.
+"""
 
 import hashlib
 import subprocess
@@ -13,6 +16,7 @@ from .scenario import SCENARIOS
 from .subject import Patch, nothing_changed, patched, shipped
 
 SEEDS = 2_000
+SEEDS_OF_KEEPERS = 250
 IN_CONTRACT = [name for name, scenario in SCENARIOS.items() if not scenario.residue]
 OUT_OF_CONTRACT = [name for name, scenario in SCENARIOS.items() if scenario.residue]
 
@@ -20,9 +24,10 @@ OUT_OF_CONTRACT = [name for name, scenario in SCENARIOS.items() if scenario.resi
 @pytest.mark.parametrize("name", IN_CONTRACT)
 def test_promises_hold(name):
     """No seed of a scenario within the contract breaks a promise."""
-    row = run_seeds(shipped(), name, 1, SEEDS)
+    seeds = SEEDS_OF_KEEPERS if name.startswith("upkeep") else SEEDS
+    row = run_seeds(shipped(), name, 1, seeds)
 
-    assert row.runs == SEEDS
+    assert row.runs == seeds
     assert row.violations == {}, f"replay with: scripts/simulate --replay {name} SEED"
 
 
