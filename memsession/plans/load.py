@@ -45,8 +45,11 @@ def load(world: World, key: bytes) -> Plan[Loaded]:
     copies, skipped = yield from read(world, key, homes)
     merged = _merge(copies)
     if world.home_sets is not None and _is_undecided(world, key, copies, merged):
+        before = merged
         copies, skipped = yield from read(world, key, homes, force=True)
         merged = _merge(copies)
+        if merged is None and before is not None:
+            return NoMajority()  # It was there a moment ago: that it is not any more is for the next request to say.
     if skipped and (merged is None or _is_idle(world, merged)):
         late, _ = yield from read(world, key, skipped, force=True)
         copies.update(late)
