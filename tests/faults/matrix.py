@@ -1,7 +1,6 @@
 """One cell after the other: run it, judge it, and keep its history if it is not as it must be."""
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memsession import Pool
 from tests.faults.cell import Cell
 from tests.faults.checkers import Figures, check_all
 from tests.faults.cluster import WEBS, Cluster
@@ -87,16 +85,11 @@ def unfinished(fault: Fault, works: Sequence[str], copies: int, seed: int, probl
     return result
 
 
-def applicable(fault: Fault) -> bool:
-    """Whether the package has what the row needs."""
-    return "consistency" not in fault.cluster.get("pool", {}) or "consistency" in inspect.signature(Pool).parameters
-
-
 def cells(only: Sequence[str], works: Sequence[str], copies: Sequence[int]) -> list[tuple[Fault, int, list[str]]]:
     """The chosen cells: for each fault and number of copies the workloads. Empty means all."""
     chosen = []
     for fault in FAULTS.values():
-        if (only and fault.name not in only) or not applicable(fault):
+        if only and fault.name not in only:
             continue
         for count in fault.copies:
             if not copies or count in copies:

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from tests.faults.faults import FAULTS
-from tests.faults.matrix import EXCUSED, applicable, cluster_for, run_cell
+from tests.faults.matrix import EXCUSED, cluster_for, run_cell
 
 SEED = 4
 SCALE = 0.01
@@ -43,8 +43,6 @@ def clusters():
 def test_whatever_fails_nothing_confirmed_is_lost(clusters, name):
     """And nothing that has ended is there again, and nobody sees somebody else's data."""
     fault = FAULTS[name]
-    if not applicable(fault):
-        pytest.skip("the package has nothing of that kind")
     runner, cluster = clusters
 
     async def run():
