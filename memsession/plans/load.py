@@ -15,10 +15,10 @@
    and that home after it had learnt of the end and forgotten it again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
-from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Skipped, Stored, Token
+from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Reply, Skipped, Stored, Token
 from memsession.plans.outcomes import Absent, Doubt, Ended, Found, Loaded, NoMajority, Outage
 from memsession.plans.quorum import enough, proven
 from memsession.plans.world import Plan, World
@@ -81,8 +81,22 @@ def repair(world: World, key: bytes) -> Plan[Loaded]:
 
 
 def read(world: World, key: bytes, nodes: Collection[str], *, force: bool = False) -> Plan[tuple[Copies, list[str]]]:
-    """Ask `nodes`; what they hold, and which were skipped. Identical copies are opened once."""
-    replies = yield [Get(node, key, force) for node in nodes]
+    """Ask `nodes`; what they hold, and which were skipped.
+
+    What cannot be read is asked for once more: it may have been spoilt on the way, and what is stored is not to be
+    replaced for that.
+    """
+    copies, skipped = _answers(world, key, nodes, (yield [Get(node, key, force) for node in nodes]))
+    spoilt = [node for node, copy in copies.items() if copy is not None and copy.record is None]
+    if spoilt:
+        again, late = _answers(world, key, spoilt, (yield [Get(node, key, force) for node in spoilt]))
+        copies = {node: copy for node, copy in copies.items() if node not in spoilt} | again
+        skipped += late
+    return copies, skipped
+
+
+def _answers(world: World, key: bytes, nodes: Collection[str], replies: Sequence[Reply]) -> tuple[Copies, list[str]]:
+    """What replies say. Identical copies are opened once."""
     copies: Copies = {}
     skipped: list[str] = []
     value = record = None
