@@ -445,7 +445,7 @@ _mutant(
 _mutant(
     "strict: a single copy is repaired by the refill",
     "strict_forgotten_logout",
-    (LOAD, "import Collection\n", "import Collection\nfrom dataclasses import replace\n"),
+    (LOAD, "import Collection, Sequence\n", "import Collection, Sequence\nfrom dataclasses import replace\n"),
     (LOAD, "    return load(world, key)\n", "    return load(replace(world, home_sets=None), key)\n"),
 )
 _mutant(
