@@ -165,7 +165,7 @@ async def _run_once(
     cell.history.notes["unplanned"] = _unplanned(fault, cluster, told)
     result = _judged(fault, tuple(works), cell, seed)
     if is_timed and fault.name in TIMED:
-        result.problems += too_slow(result.timing, with_p99="W1" in works)
+        result.problems += too_slow(result.timing)
     result.seconds = time.monotonic() - began
     if result.problems:
         name = f"{fault.name}-{'-'.join(works)}-R{cluster.copies}-{seed}.jsonl".replace(" ", "-")

@@ -35,13 +35,13 @@ def timing(history: History) -> Timing:
     return told
 
 
-def too_slow(told: Timing, *, with_p99: bool) -> list[str]:
+def too_slow(told: Timing) -> list[str]:
     """What is not as promised of a hanging node: at most a second for anybody, and soon nobody waits any more.
 
     The second is asked of readers only: the more a workload fights with itself, the less its 99th of 100 says.
     """
     problems = [f"worst {ms:.0f} ms at {web}" for web, ms in told.worst.items() if ms > WORST_MS]
-    for web, ms in told.hanging_p99.items() if with_p99 else ():
+    for web, ms in told.hanging_p99.items():
         limit = 3.0 * told.healthy_p99[web] + 5.0
         if ms > limit:
             problems.append(f"p99 {ms:.1f} ms at {web}, more than {limit:.1f} ms")
