@@ -36,10 +36,7 @@ def timing(history: History) -> Timing:
 
 
 def too_slow(told: Timing) -> list[str]:
-    """What is not as promised of a hanging node: at most a second for anybody, and soon nobody waits any more.
-
-    The second is asked of readers only: the more a workload fights with itself, the less its 99th of 100 says.
-    """
+    """What is not as promised of a hanging node: at most a second for anybody, and soon nobody waits any more."""
     problems = [f"worst {ms:.0f} ms at {web}" for web, ms in told.worst.items() if ms > WORST_MS]
     for web, ms in told.hanging_p99.items():
         limit = 3.0 * told.healthy_p99[web] + 5.0
