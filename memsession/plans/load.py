@@ -5,8 +5,9 @@
 3. Otherwise the merge of all hits is the session, if its time is not over. Where a home is behind or empty the
    merge is written, and the home is read again. What comes back with the fresh token is merged as well: a token
    that is refreshed without it would let the next save overwrite another request's change.
-4. Nothing found, or nothing used recently: the homes that were skipped are asked too, for a healthy node may only
-   have been thought hung. All homes say so: absent. Otherwise it is doubt, which is not absence.
+4. Nothing found, or nothing used recently: the homes that have not answered are asked once more, those that were
+   skipped included. A healthy node may only have been thought hung, and its reply may have been lost together with a
+   connection that somebody else's reply broke. All homes say so: absent. Otherwise it is doubt, which is not absence.
 5. A value that fails its seal or does not parse is *no answer*, never a miss. It is replaced when another home
    has a valid one.
 6. In strict mode the session has to be proven alive (see `quorum`) before anything is shown or repaired. If it is
@@ -18,7 +19,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
-from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Reply, Skipped, Stored, Token
+from memsession.commands import Add, Cas, Command, Get, Hit, Miss, Reply, Stored, Token
 from memsession.plans.outcomes import Absent, Doubt, Ended, Found, Loaded, NoMajority, Outage
 from memsession.plans.quorum import enough, proven
 from memsession.plans.world import Plan, World
@@ -42,17 +43,16 @@ Copies: TypeAlias = dict[str, Copy | None]
 def load(world: World, key: bytes) -> Plan[Loaded]:
     """Find the session stored under `key`, and repair its copies."""
     homes = world.homes(key)
-    copies, skipped = yield from read(world, key, homes)
+    copies = yield from read(world, key, homes)
     merged = _merge(copies)
     if world.home_sets is not None and _is_undecided(world, key, copies, merged):
         before = merged
-        copies, skipped = yield from read(world, key, homes, force=True)
+        copies = yield from read(world, key, homes, force=True)
         merged = _merge(copies)
         if merged is None and before is not None:
             return NoMajority()  # It was there a moment ago: that it is not any more is for the next request to say.
-    if skipped and (merged is None or _is_idle(world, merged)):
-        late, _ = yield from read(world, key, skipped, force=True)
-        copies.update(late)
+    elif len(copies) < len(homes) and (merged is None or _is_idle(world, merged)):
+        copies |= yield from read(world, key, [home for home in homes if home not in copies], force=True)
         merged = _merge(copies)
     match merged:
         case None:
@@ -80,25 +80,24 @@ def repair(world: World, key: bytes) -> Plan[Loaded]:
     return load(world, key)
 
 
-def read(world: World, key: bytes, nodes: Collection[str], *, force: bool = False) -> Plan[tuple[Copies, list[str]]]:
-    """Ask `nodes`; what they hold, and which were skipped.
+def read(world: World, key: bytes, nodes: Collection[str], *, force: bool = False) -> Plan[Copies]:
+    """Ask `nodes` what they hold.
 
     What cannot be read is asked for once more: it may have been spoilt on the way, and what is stored is not to be
     replaced for that.
     """
-    copies, skipped = _answers(world, key, nodes, (yield [Get(node, key, force) for node in nodes]))
+    copies = _answers(world, key, nodes, (yield [Get(node, key, force) for node in nodes]))
     spoilt = [node for node, copy in copies.items() if copy is not None and copy.record is None]
     if spoilt:
-        again, late = _answers(world, key, spoilt, (yield [Get(node, key, force) for node in spoilt]))
-        copies = {node: copy for node, copy in copies.items() if node not in spoilt} | again
-        skipped += late
-    return copies, skipped
+        for node in spoilt:
+            del copies[node]
+        copies |= _answers(world, key, spoilt, (yield [Get(node, key, force) for node in spoilt]))
+    return copies
 
 
-def _answers(world: World, key: bytes, nodes: Collection[str], replies: Sequence[Reply]) -> tuple[Copies, list[str]]:
+def _answers(world: World, key: bytes, nodes: Collection[str], replies: Sequence[Reply]) -> Copies:
     """What replies say. Identical copies are opened once."""
     copies: Copies = {}
-    skipped: list[str] = []
     value = record = None
     for node, reply in zip(nodes, replies, strict=True):
         match reply:
@@ -109,9 +108,7 @@ def _answers(world: World, key: bytes, nodes: Collection[str], replies: Sequence
                 copies[node] = Copy(reply.token, record)
             case Miss():
                 copies[node] = None
-            case Skipped():
-                skipped.append(node)
-    return copies, skipped
+    return copies
 
 
 def _merge(copies: Copies) -> Record | None:
@@ -167,7 +164,7 @@ def _outvoted(copies: Copies, homes: int) -> Doubt | NoMajority:
 def _fill(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Loaded]:
     """Repair in strict mode, where some homes have nothing."""
     empty = [node for node, copy in copies.items() if copy is None]
-    fresh, _ = yield from read(world, key, [node for node, copy in copies.items() if copy is not None])
+    fresh = yield from read(world, key, [node for node, copy in copies.items() if copy is not None])
     copies.update(fresh)
     match _merge(fresh):
         case Dead() as dead:
@@ -191,7 +188,7 @@ def _repair(world: World, key: bytes, merged: Live, copies: Copies) -> Plan[Load
             break
         replies = yield _writes(world, key, merged, copies, behind)
         repaired.update((node, None) for node, done in zip(behind, replies, strict=True) if isinstance(done, Stored))
-        fresh, _ = yield from read(world, key, behind, force=world.home_sets is not None)
+        fresh = yield from read(world, key, behind, force=world.home_sets is not None)
         for node in behind:
             del copies[node]
         copies.update(fresh)

@@ -54,9 +54,9 @@ class _Lock(NamedTuple):
 def acquire(world: World, key: bytes, owner: str, expire_ms: int) -> Plan[LockOutcome]:
     """Lock the session stored under `key` for `expire_ms` milliseconds, if nobody else has it."""
     homes, lock = world.homes(key), key + SUFFIX
-    copies, skipped = yield from read(world, lock, homes)
-    if skipped and not copies:
-        copies, _ = yield from read(world, lock, skipped, force=True)
+    copies = yield from read(world, lock, homes)
+    if not copies:
+        copies = yield from read(world, lock, homes, force=True)
     now_ms = world.now_ms()
     if _is_taken(copies, owner, now_ms):
         return Busy()
@@ -92,7 +92,7 @@ def release(world: World, key: bytes, owner: str) -> Plan[None]:
 def _unlock(world: World, key: bytes, owner: str, *, done: bool) -> Plan[None]:
     """With `done` no lock of this owner counts any more, wherever one may still be."""
     lock = key + SUFFIX
-    copies, _ = yield from read(world, lock, world.homes(key))
+    copies = yield from read(world, lock, world.homes(key))
     writes = []
     for node, copy in copies.items():
         held = _lock_in(copy)
@@ -107,7 +107,7 @@ def _unlock(world: World, key: bytes, owner: str, *, done: bool) -> Plan[None]:
 
 def holds(world: World, key: bytes, owner: str, for_ms: int = 0) -> Plan[bool]:
     """Whether the lock is the owner's, and will be for another `for_ms` milliseconds; to be asked before saving."""
-    copies, _ = yield from read(world, key + SUFFIX, world.homes(key))
+    copies = yield from read(world, key + SUFFIX, world.homes(key))
     now_ms = world.now_ms()
     if _is_taken(copies, owner, now_ms):
         return False

@@ -49,7 +49,7 @@ def modify(
 
 def _read_again(world: World, key: bytes, found: Found, orderer: str) -> Plan[Found | Gone | Unconfirmed]:
     """The session as the orderer has it now."""
-    copies, _ = yield from read(world, key, [orderer])
+    copies = yield from read(world, key, [orderer])
     match copies.get(orderer, Unconfirmed()):
         case Copy(token, Live() as theirs):
             merged = merge_live(found.record, theirs)

@@ -119,7 +119,7 @@ def _end_old(world: World, move: _Move) -> Plan[None]:
 
 
 def _read_old(world: World, move: _Move, nodes: list[str]) -> Plan[None]:
-    copies, _ = yield from read(world, move.old, nodes, force=True)
+    copies = yield from read(world, move.old, nodes, force=True)
     for node, copy in copies.items():
         if copy is None:
             continue

@@ -48,7 +48,7 @@ def save(
         if not refused or world.monotonic() >= deadline:
             unknown = unknown or bool(refused)
             break
-        copies, _ = yield from read(world, key, refused, force=world.home_sets is not None)
+        copies = yield from read(world, key, refused, force=world.home_sets is not None)
         unknown = unknown or len(copies) < len(refused)
         tokens, value, conflicts = {}, None, conflicts + 1
         for node, copy in copies.items():
@@ -76,7 +76,7 @@ def catch_up(
     for home in world.homes(key):
         if home in tokens or home in done:
             continue
-        copies, _ = yield from read(world, key, [home])
+        copies = yield from read(world, key, [home])
         copy = copies.get(home)
         if copy is None:
             continue

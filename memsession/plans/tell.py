@@ -11,7 +11,7 @@ TRIES_MAX = 4
 def tell(world: World, key: bytes, dead: Dead, node: str) -> Plan[bool]:
     """Put `dead` on `node`, unless it knows of a greater one. True when it knows; False: try again later."""
     for _ in range(TRIES_MAX):
-        copies, _ = yield from read(world, key, [node])
+        copies = yield from read(world, key, [node])
         if node not in copies:
             return False
         copy = copies[node]

@@ -110,7 +110,7 @@ def note(world: World, key: bytes, change: Change, deadline: float) -> Plan[bool
 
 def begin_anew(world: World, key: bytes) -> Plan[None]:
     """Replace the copies that cannot be read. For who has the lease, which those that wrote them then cannot have."""
-    copies, _ = yield from read(world, key, world.homes(key))
+    copies = yield from read(world, key, world.homes(key))
     record = _begun(world.now_ms())
     value, ttl = world.codec.seal(key, record), world.ttl_s(record)
     sealed = {node: copy for node, copy in copies.items() if copy is not None and copy.record is None}

@@ -62,9 +62,19 @@ _mutant(
     (LOAD, "return Doubt(unreadable) if unreadable or len(copies) < homes else", "return"),
 )
 _mutant(
-    "skipped homes are not asked",
+    "homes that have not answered are not asked again",
     "false_doubt",
-    (LOAD, "if skipped and (", "if False and ("),
+    (LOAD, "elif len(copies) < len(homes) and (", "elif False and ("),
+)
+_mutant(
+    "a reply that was lost is not asked for again",
+    "broken_replies_r2",
+    (LOAD, "elif len(copies) < len(homes) and (", "elif False and ("),
+)
+_mutant(
+    "a value that cannot be read is not asked for again",
+    "spoilt_beside_stale_r2",
+    (LOAD, "    if spoilt:", "    if False:"),
 )
 _mutant(
     "an unreadable value is a miss",

@@ -6,7 +6,7 @@ A reply that will come in time is worked out when the command is delivered, so t
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from memsession.commands import Bury, Cas, Command, Conflict, Get, Reply, Skipped, Stored, Unreachable
+from memsession.commands import Bury, Cas, Command, Conflict, Get, Hit, Miss, Reply, Skipped, Stored, Unreachable
 
 from .node import ANY_CONNECTION, Node
 from .telling import told
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 0.25
 SHORTEST_S, SPREAD_S = 0.0005, 0.0195
+
+CORRUPT = "corrupt"
+"""A value that nobody can read."""
+
+LOST, GARBAGE, MISS = "lost with its connection", "unreadable", "somebody else's miss"
+"""What can become of a single reply to a `Get`."""
 
 CONFLICT, SKIPPED = Conflict(), Skipped()
 TIMED_OUT, REFUSED, RESET, TOO_LATE = (
@@ -56,6 +62,8 @@ class Network:
         self.before = self.after = self.late = 0.0
         self.late_max_s = 5.0
         self.calm = False
+        self.spoilt: dict[str, str] = {}
+        """What becomes of the next reply of a node to a `Get`."""
         self.blips = False
         """Only writes are lost or late, and nobody concludes from it that a node is out."""
 
@@ -134,7 +142,13 @@ class Network:
         if process.out:
             process.out.pop(node.name, None)
         if type(command) is Get:
+            fate = self.spoilt.pop(node.name, None) if self.spoilt else None
+            if fate == LOST:
+                simulation.at(back, self._break, round_, index, connection, RESET)
+                return
             round_.request.reached.append((node.name, *node.memory(command.key)))
+            reply = Miss() if fate == MISS else reply
+            reply = Hit(CORRUPT, reply.token) if fate == GARBAGE and type(reply) is Hit else reply
         self._answer(round_, index, reply, back)
 
     def _hold(self, round_: Round, index: int, connection: "Connection", lost: bool, node: Node) -> None:

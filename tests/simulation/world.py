@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from .ledger import Ledger
-from .network import TIMEOUT_S, Network, Round
+from .network import CORRUPT, TIMEOUT_S, Network, Round
 from .process import Process, Request
 from .subject import Subject
 from .telling import told
@@ -19,7 +19,6 @@ IDLE_S, ABSOLUTE_S = 100.0, 1000.0
 EPOCH_S = 1_000_000.0
 ROUNDS_MAX = 300
 EVENTS_MAX = 60_000
-CORRUPT = "corrupt"
 
 Body = Callable[[Request], Generator[Any, Any, Any]]
 Placing = tuple[str, ...] | Callable[[bytes], tuple[str, ...]]
