@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.faults.cluster import WEBS, Cluster
 from tests.faults.history import FINAL, History, Op
-from tests.faults.pages import REFUSED, Door
+from tests.faults.pages import REFUSED, Door, now
 from tests.faults.probe import pool_from
 
 SETTLED_S = 30.0
@@ -57,7 +57,7 @@ class Cell:
     @property
     def now(self) -> float:
         """Seconds, as all times in the history."""
-        return asyncio.get_running_loop().time()
+        return now()
 
     def count(self, full: int, *, least: int = 1) -> int:
         """How many of something that the full workload has so many of."""

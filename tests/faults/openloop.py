@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tests.faults.pages import Page
+from tests.faults.pages import Page, now
 
 T = TypeVar("T")
 
@@ -45,10 +45,9 @@ async def on_schedule(begin: float, schedule: Iterable[tuple[float, Callable[[fl
 
     An errand is a function of the moment it was due. One that takes long delays no other.
     """
-    loop = asyncio.get_running_loop()
     under_way: list[asyncio.Future[T]] = []
     for at, errand in schedule:
-        pause = begin + at - loop.time()
+        pause = begin + at - now()
         if pause > 0:
             await asyncio.sleep(pause)
         under_way.append(asyncio.ensure_future(errand(begin + at)))
@@ -69,8 +68,8 @@ async def in_turn(errands: Iterable[Callable[[], Awaitable[T]]], *, at_once: int
 
 
 async def until(moment: float) -> None:
-    """Wait for a moment of the loop's clock."""
-    await asyncio.sleep(max(0.0, moment - asyncio.get_running_loop().time()))
+    """Wait for a moment of the clock `now`."""
+    await asyncio.sleep(max(0.0, moment - now()))
 
 
 def percentile(values: Iterable[float], percent: int) -> float:

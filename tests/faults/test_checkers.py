@@ -1,10 +1,13 @@
 """The checkers can fail: each catches histories that break a promise, and lets pass those that only look bad."""
 
+import asyncio
+
 import pytest
+import uvloop
 
 from tests.faults.checkers import check_all
 from tests.faults.history import FINAL, History, Op
-from tests.faults.pages import LEFT, LOST, REFUSED
+from tests.faults.pages import LEFT, LOST, REFUSED, now
 
 CLEAN = {
     "lost": 0,
@@ -86,6 +89,18 @@ BAD = {
     "an error": ([op("who", 0, 1, status=500)], {"error": 1}),
     "no answer": ([op("who", 0, 1, status=LOST)], {"error": 1}),
 }
+
+
+def test_what_follows_at_once_comes_later():
+    """The clock of histories tells apart what one turn of the event loop does: else what overlaps seems to follow."""
+
+    async def look():
+        return now(), sum(range(1_000)), now()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        before, _, after = runner.run(look())
+
+    assert before < after
 
 
 @pytest.mark.parametrize("name", GOOD)

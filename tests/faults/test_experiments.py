@@ -15,7 +15,7 @@ from tests.faults.experiments.figures import Report, all_of, at_most, exactly, s
 from tests.faults.experiments.site import seeded
 from tests.faults.history import FINAL, History
 from tests.faults.openloop import Timed, in_turn, on_schedule, percentile
-from tests.faults.pages import Page
+from tests.faults.pages import Page, now
 
 CALM = {"timeout": 2.0, "budget": 6.0}
 """Small forms run on busy machines, where a healthy memcached may be silent for a quarter of a second."""
@@ -41,7 +41,7 @@ async def test_no_request_waits_for_an_earlier_one():
         begun.set()
         return due
 
-    begin = asyncio.get_running_loop().time()
+    begin = now()
 
     assert await on_schedule(begin, [(0.0, wait), (0.01, release)]) == [begin, begin + 0.01]
 
