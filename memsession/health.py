@@ -36,6 +36,9 @@ JITTER = 0.25
 OUT_TIMEOUT_S = 0.05
 """What a command waits for a silent node to connect: for one that was wrongly thought out, that is plenty."""
 
+KNOCKED_TIMEOUT_S = 0.005
+"""The same, when a knock was not answered for the whole time-out: nothing speaks for the node any more."""
+
 SUSPECT_SHARE = 0.2
 """The part of the time-out that a node may be silent before nobody else waits for it: 50 ms of 0.25 s."""
 
@@ -161,11 +164,13 @@ class Health:
     def patience_s(self, node: str) -> float:
         """How long one who insists waits for a node that is out to connect, at most; beside the node's time-out.
 
-        One that was silent may be so again, and nobody waits that long. One that refused says so again at once, or
-        it is back, and perhaps busy: it may be all that is left.
+        One that was silent may be so again, and nobody waits that long; the less when it was knocked at in vain.
+        One that refused says so again at once, or it is back, and perhaps busy: it may be all that is left.
         """
         outage = self._outages.get(node)
-        return OUT_TIMEOUT_S if outage is not None and outage.fault is Fault.SILENT else math.inf
+        if outage is None or outage.fault is not Fault.SILENT:
+            return math.inf
+        return KNOCKED_TIMEOUT_S if outage.probes else OUT_TIMEOUT_S
 
     def probe_pause_s(self, node: str) -> float | None:
         """How long to wait before the node is probed beside the requests; None if it is not to be probed."""

@@ -14,7 +14,7 @@ from memsession.aio.greeting import greet
 from memsession.aio.round import Round
 from memsession.commands import Cas, Command, Conflict, Skipped, Unreachable, insists
 from memsession.greeting import Greeting, TooOld, address_of
-from memsession.health import OUT_TIMEOUT_S, SUSPECT_SHARE, Fault, Health
+from memsession.health import SUSPECT_SHARE, Fault, Health
 from memsession.resolver import Lookup, Place, Resolver, share_s
 from memsession.wire import encode
 
@@ -245,7 +245,7 @@ class Link:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
             _, round_, index = waiting
-            round_.answer(index, Unreachable(f"{self.address} is out: no connection within {OUT_TIMEOUT_S:g} s"))
+            round_.answer(index, Unreachable(f"{self.address} is out, and does not answer a knock"))
 
     def _answer_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, []

@@ -15,7 +15,7 @@ from memsession.blocking.connection import LOOKS_MAX, Broken, Connection
 from memsession.blocking.nodes import Nodes
 from memsession.blocking.opening import Opening
 from memsession.commands import Bury, Cas, Command, Conflict, Reply, Skipped, Unreachable, insists
-from memsession.health import LATE_S, OUT_TIMEOUT_S, SUSPECT_SHARE, Fault
+from memsession.health import LATE_S, SUSPECT_SHARE, Fault
 from memsession.wire import encode
 
 _CONFLICT = Conflict()
@@ -217,7 +217,7 @@ class Exchange:
         self._nodes.leave(name, opening)
         if time.monotonic() >= deadline:
             return Unreachable(_LATE)
-        return Unreachable(f"{self._nodes.address(name)} is out: no connection within {OUT_TIMEOUT_S:g} s")
+        return Unreachable(f"{self._nodes.address(name)} is out, and does not answer a knock")
 
     def _send(self, asked: dict[str, list[int]], replies: list[Any]) -> None:
         """The time-out runs from here, for all nodes together: a hung one costs no more than one."""

@@ -1,6 +1,7 @@
 """Which nodes are worth asking, told by a clock and a chance that the test holds."""
 
 import logging
+import math
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_a_refused_node_is_tried_once_a_second(setting):
     assert setting.health.is_up("b")
     assert [turn for turn, may in enumerate(tried, start=1) if may] == [8, 16]
     assert setting.health.probe_pause_s("a") is None
+
+
+def test_a_silent_node_is_knocked_at_shortly_and_more_shortly_once_that_was_in_vain(setting):
+    """Who insists waits 50 ms, 5 ms after a probe that nobody answered; as long as it takes for one that refuses."""
+    waits = [setting.health.patience_s("a")]
+    for fault in (Fault.SILENT, Fault.SILENT, Fault.SILENT, Fault.REFUSED):
+        setting.health.failed("a", fault, "it failed")
+        waits.append(setting.health.patience_s("a"))
+    setting.health.succeeded("a")
+    setting.health.failed("a", Fault.SILENT, "silent")
+    waits.append(setting.health.patience_s("a"))
+
+    assert waits == [math.inf, 0.05, 0.005, 0.005, math.inf, 0.05]
 
 
 def test_a_lost_connection_is_tried_again_at_once(setting):
