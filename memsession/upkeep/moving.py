@@ -17,6 +17,7 @@ from memsession.events import MoveDone, PoolReplaced, PoolsDiffer, RefillBegan, 
 from memsession.upkeep import pace
 from memsession.upkeep.chores import Chore
 from memsession.upkeep.fingerprint import chain, fingerprint, in_use
+from memsession.upkeep.lease import LeaseLost
 from memsession.upkeep.refill import Refill, RefillBroken
 from memsession.upkeep.site import Site
 from memsession.upkeep.status import InUse, Status, moved_put, note, pool_put
@@ -73,6 +74,9 @@ class Moving:
             now = site.world.monotonic()
             self._not_before = now + pace.rest_s(now - began, self._failures)
             self._failures += 1
+        except LeaseLost:
+            site.observe(RefillFailed(ALL, "it is left to another process, or to another pool"))
+            raise
 
     def _scan(self, site: Site, pulse: Callable[[], Chore[None]]) -> Chore[None]:
         """Every session gets all its copies on the nodes of this pool; of former ones some may be gone."""

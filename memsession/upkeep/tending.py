@@ -11,6 +11,7 @@ from memsession.events import RefillBegan, RefillDone, RefillFailed, RefillProgr
 from memsession.plans.roll_call import roll_call
 from memsession.upkeep import pace
 from memsession.upkeep.chores import Chore
+from memsession.upkeep.lease import LeaseLost
 from memsession.upkeep.refill import Refill, RefillBroken, Refilled
 from memsession.upkeep.site import Site
 from memsession.upkeep.status import Sound, Status, note, sound_put
@@ -80,6 +81,9 @@ class Tending:
             sources = yield from self._note(site, errand, done)
         except RefillBroken as problem:
             site.observe(RefillFailed(node, str(problem)))
+        except LeaseLost:
+            site.observe(RefillFailed(node, "it is left to another process, or to another pool"))
+            raise
         else:
             failed = False
             if sources:

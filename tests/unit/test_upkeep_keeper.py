@@ -25,6 +25,8 @@ from memsession.upkeep.fingerprint import fingerprint, in_use
 from memsession.upkeep.status import moved_put, note, pool_put, read_status
 from tests.behind import THEIRS, Behind, homed, pool
 
+LEFT = "it is left to another process, or to another pool"
+
 
 class Team:
     """Keepers of one pool that take turns, each a look at a time."""
@@ -185,7 +187,7 @@ def test_long_work_does_not_keep_others_from_being_told(behind, team):
 
 
 def test_another_pool_breaks_off_what_is_done_for_the_former_one(behind, team):
-    """It goes on with the new one at once."""
+    """It goes on with the new one at once, and says that it left the other."""
     made = team.keeper()
     team.go_on(20)
     for n in range(20_000):
@@ -199,6 +201,21 @@ def test_another_pool_breaks_off_what_is_done_for_the_former_one(behind, team):
 
     assert behind.now < 1_000 + 40
     assert behind.of(RefillDone) == []
+    assert [(event.node, event.reason) for event in behind.of(RefillFailed)] == [("a", LEFT)]
+
+
+def test_another_pool_breaks_off_a_move(behind, team):
+    """It says that it left it."""
+    made = team.keeper(pool("bcd", previous=behind.pool))
+    for n in range(20_000):
+        behind.store(f"s{n}".encode(), "b")
+    chore = team.chores[0]
+    behind.perform(chore, lambda: [event for event in behind.of(RefillProgress) if event.node == moving.ALL])
+    made.adopt(pool("cde", previous=pool("bcd", previous=behind.pool)))
+    behind.told.clear()
+    behind.perform(chore, lambda: behind.of(RefillBegan))
+
+    assert [(event.node, event.reason) for event in behind.of(RefillFailed)] == [(moving.ALL, LEFT)]
 
 
 def test_a_scan_is_not_the_cause_of_another_scan(behind, team):
