@@ -1,1 +1,1 @@
-"""The visit counter of the articles as a small web application, and the demo that stops servers under it."""
+"""The visit counter of the articles. See `memsession.demo`."""

@@ -9,6 +9,7 @@ import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from memsession import Cookie
 from memsession.asgi import SessionMiddleware, session_of
 from memsession.fastapi import CurrentSession
 from memsession.flask import MemSession
+from memsession.metrics.prometheus import PoolCollector, PrometheusMetrics
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it prefers httpx's successor
@@ -67,10 +69,19 @@ def test_every_example_is_printed():
 
 @pytest.fixture
 def run(monkeypatch):
-    """Runs an example as it stands; its names."""
+    """Runs an example as it stands; its names. What it registers with Prometheus is taken back."""
     monkeypatch.setenv("SECRET_KEY", secrets.token_urlsafe(32))
     monkeypatch.setenv("MEMSESSION_POOL", "memory://")
-    return lambda name: runpy.run_path(str(PROJECT / "docs" / "examples" / name))
+    ran = []
+
+    def run_it(name):
+        ran.append(runpy.run_path(str(PROJECT / "docs" / "examples" / name)))
+        return ran[-1]
+
+    yield run_it
+    for thing in [thing for names in ran for thing in names.values()]:
+        if isinstance(thing, PrometheusMetrics | PoolCollector):
+            thing.unregister()
 
 
 def browser(app):
@@ -292,3 +303,30 @@ async def test_the_example_of_an_observer_counts_events(run):
     ) as c:
         await c.get("/")
     assert names["counts"] == {"Created": 1}
+
+
+async def test_the_example_of_prometheus_shows_what_was_counted(run):
+    """A first visit is a session that has begun, a second one has found and changed it."""
+    async with browser(run("metrics_starlette.py")["app"]) as client:
+        assert [(await client.get("/")).text for _ in range(2)] == ["Visit 1", "Visit 2"]
+        page = await client.get("/metrics")
+    lines = page.text.splitlines()
+    assert page.headers["content-type"].startswith("text/plain; version=")
+    assert "memsession_sessions_begun_total 1.0" in lines
+    assert "memsession_sessions_saved_total 1.0" in lines
+    assert 'memsession_loads_total{outcome="found"} 1.0' in lines
+
+
+async def test_the_example_of_opentelemetry_counts_visits(run):
+    """Without an SDK nobody is told, and nothing is in the way."""
+    async with browser(run("metrics_opentelemetry.py")["app"]) as client:
+        assert [(await client.get("/")).json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
+
+
+def test_the_example_of_gunicorns_configuration_forgets_who_has_ended(run, tmp_path, monkeypatch):
+    """The gauges of that process, not what it has counted."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    for name in ("gauge_livemostrecent_12.db", "gauge_livemostrecent_13.db", "counter_12.db"):
+        (tmp_path / name).touch()
+    run("metrics_gunicorn.py")["child_exit"](None, SimpleNamespace(pid=12))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_12.db", "gauge_livemostrecent_13.db"]

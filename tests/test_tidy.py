@@ -21,20 +21,32 @@ GROUND = {
     *("pool", "addresses", "placement", "record", "exclusive", "paths", "spelling", "zones"),
 }
 FIRST = {"wire", "greeting", "health", "events", "clock", "resolver", "plans", "surroundings", "vault"}
-WEST = {"aio", "blocking", "discovery", "memory"}
+WEST = {"aio", "blocking", "discovery", "inspection", "memory"}
 EAST = {"session", "lifecycle", "upkeep"}
-ROOF = {"asgi", "calls", "caretaker", "fastapi", "flask", "service", "testing", "wsgi"}
+ROOF = {"asgi", "calls", "caretaker", "fastapi", "flask", "metrics", "service", "testing", "wsgi"}
+TERRACE = {"__main__", "command", "demo"}
+"""Programs for people, which use the rest as anybody else would."""
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(FIRST, 1),
     **dict.fromkeys(WEST | EAST, 2),
     **dict.fromkeys(ROOF, 3),
+    **dict.fromkeys(TERRACE, 4),
 }
 DOOR = "__init__"
 DOOR_OPENS = GROUND | EAST
 """What `import memsession` may load: nothing that talks to the world, no adapter."""
 
-ADAPTERS = {"starlette": {"asgi"}, "fastapi": {"fastapi"}, "flask": {"flask"}, "django": {"django"}}
+ADAPTERS = {
+    "starlette": {"asgi", "demo"},
+    "fastapi": {"fastapi"},
+    "flask": {"flask"},
+    "django": {"django"},
+    "typer": {"command"},
+    "rich": {"command"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"metrics"},
+}
 """Frameworks, and the rooms that may import them."""
 
 PROGRAM = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -31,9 +31,12 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class FakeNode:
-    """See the top of this file. Made on any thread, used on that of `loop` only; it begins stopped."""
+    """See the top of this file. Made on any thread, used on that of `loop` only; it begins stopped.
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, items_max: int) -> None:
+    `port`: 0 for any that is free.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, items_max: int, port: int = 0) -> None:
         self.name = name
         self.items = Items(items_max)
         self.running = False
@@ -43,7 +46,7 @@ class FakeNode:
         self._items_max = items_max
         self._connections: set[_Connection] = set()
         self._listens = False
-        self._door = _bound(0)
+        self._door = _bound(port)
         self.port: int = self._door.getsockname()[1]
 
     def state(self) -> str:

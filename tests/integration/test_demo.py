@@ -15,14 +15,15 @@ from signal import SIGKILL
 import httpx
 import pytest
 
-from example_app.demo.check import QUICK
-from example_app.demo.ports import free_ports
-from example_app.demo.report import Report
-from example_app.demo.stage import Stage
-from example_app.demo.trials import Trials
+from memsession.demo.__main__ import main
+from memsession.demo.check import QUICK
+from memsession.demo.ports import free_ports
+from memsession.demo.report import Report
+from memsession.demo.stage import Stage
+from memsession.demo.trials import Trials
 
 PROJECT = Path(__file__).parents[2]
-DEMO = [sys.executable, "-m", "example_app.demo"]
+DEMO = [sys.executable, "-m", "memsession.demo"]
 PATIENCE_S = 60
 
 
@@ -62,6 +63,12 @@ class Running:
     @property
     def url(self) -> str:
         found = re.search(r"http://127\.0\.0\.1:\d+/session\.php", self.said)
+        assert found is not None
+        return found[0]
+
+    @property
+    def page(self) -> str:
+        found = re.search(r"http://127\.0\.0\.1:\d+/pool", self.said)
         assert found is not None
         return found[0]
 
@@ -126,6 +133,21 @@ def test_the_check_finds_every_figure_right(tmp_path):
     assert {phase["visits"] for phase in phases} == {1, 4, 20, 60}
 
 
+def test_the_check_on_stand_ins(tmp_path, capsys):
+    """Without memcached and HAProxy the same check goes through all phases on fake nodes, and says so."""
+    file = tmp_path / "figures.json"
+
+    status = main(["--check", "--quick", "--stand-ins", "--json", str(file)])
+
+    printed = capsys.readouterr().out.splitlines()
+    assert status == 0, "\n".join(printed)
+    assert printed[0] == "Fake nodes stand in for memcached, and a small proxy for HAProxy, as --stand-ins asks."
+    assert "All figures are what they must be, shown on stand-ins" in printed[-1]
+    figures = json.loads(file.read_text())
+    assert figures["stand_ins"] == printed[:1]
+    assert {phase["visits"] for phase in figures["phases"]} == {1, 4, 20, 60}
+
+
 async def test_the_check_finds_what_is_lost():
     """Where sessions have one copy only, ending the nodes in turn loses counts, and the check says so."""
     report = Report()
@@ -165,7 +187,8 @@ def test_commands_stop_and_start_servers(demo):
     [
         (("stop", "z"), "error: there is no z here, but a, b, web-1, web-2, haproxy\n"),
         (("start", "b"), "error: memcached b runs already, as process "),
-        (("stop",), "error: say status, or start, stop or kill and a name\n"),
+        (("stop",), "error: say status or servers, or start, stop, kill, hang, continue, empty and a name\n"),
+        (("continue", "a"), "error: a does not hang\n"),
     ],
 )
 def test_commands_that_make_no_sense_are_refused(demo, words, answer):
@@ -174,6 +197,25 @@ def test_commands_that_make_no_sense_are_refused(demo, words, answer):
 
     assert told.returncode == 1
     assert told.stderr.startswith(answer)
+
+
+def test_a_server_hangs_and_goes_on(demo):
+    """A node that hangs is told apart from one that ended, and the counter goes on while it does, and afterwards."""
+    process = demo.addresses()["a"][1]
+    with httpx.Client(trust_env=False) as browser:
+        numbers = [browser.get(demo.url).text.split("\n")[0]]
+
+        assert demo.tell("hang", "a").returncode == 0
+        demo.read_until("memcached a hangs")
+        numbers.append(browser.get(demo.url).text.split("\n")[0])
+        assert {server["name"]: server["state"] for server in json.loads(demo.tell("servers").stdout)}["a"] == "hangs"
+
+        assert demo.tell("continue", "a").stdout == f"ok: a goes on, as process {process}\n"
+        demo.read_until("memcached a goes on")
+        assert demo.tell("empty", "a").stdout == "ok: a is empty\n"
+        numbers.append(browser.get(demo.url).text.split("\n")[0])
+
+    assert numbers[1:] == ["This server has seen you 1 times", "This server has seen you 2 times"]
 
 
 def test_a_server_killed_from_outside_is_noticed_and_starts_again(demo):
@@ -196,7 +238,9 @@ def test_a_signal_ends_everything(how):
     assert status == 0
     assert demo.said.endswith("Ended.\n")
     assert [pid for pid in pids if is_running(pid)] == []
-    assert demo.tell("status").stderr == f"error: no demo runs on port {demo.port}; start it with scripts/demo\n"
+    assert demo.tell("status").stderr == (
+        f"error: no demo runs on port {demo.port}; start it with {PROJECT / 'scripts' / 'demo'}\n"
+    )
 
 
 def test_a_signal_in_the_middle_of_the_start_ends_everything(tmp_path):

@@ -14,14 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from example_app.app import create_app
-from example_app.demo.child import Child, StartError
-from example_app.demo.ports import ask, free_ports
-from example_app.demo.programs import program
-from example_app.demo.report import SLOWEST_MS_MAX, Phase, Report
-from example_app.demo.visitor import Page
-from example_app.settings import Settings, SettingsError
 from memsession import Pool
+from memsession.demo.child import Child, Kind, StartError
+from memsession.demo.counter import create_app
+from memsession.demo.ports import ask, free_ports
+from memsession.demo.report import SLOWEST_MS_MAX, Phase, Report
+from memsession.demo.settings import Settings, SettingsError
+from memsession.demo.visitor import Page
 
 PROJECT = Path(__file__).parents[2]
 SECRET = secrets.token_urlsafe(32)
@@ -166,7 +165,7 @@ def test_the_process_ends_with_the_reason():
     """A web server that is started with wrong settings ends with one sentence, not with a stack trace."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTER_")}
     run = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "--factory", "example_app.app:create_app", "--port", "0"],
+        [sys.executable, "-m", "uvicorn", "--factory", "memsession.demo.counter:create_app", "--port", "0"],
         env=environment,
         cwd=PROJECT,
         capture_output=True,
@@ -260,7 +259,9 @@ def test_the_report_prints_and_keeps_every_phase(capsys):
 
 
 def child(tmp_path: Path, command: list[str], port: int) -> Child:
-    return Child(name="it", port=port, command=command, log=tmp_path / "log", question=b"?", answer="!")
+    return Child(
+        name="it", kind=Kind.WEB, port=port, command=command, log=tmp_path / "log", question=b"?", answer="!"
+    )
 
 
 async def test_a_process_that_ends_at_once_is_an_error_with_its_last_words(tmp_path):
@@ -275,12 +276,6 @@ async def test_a_program_that_does_not_exist_is_an_error(tmp_path):
     """A server whose program is missing is named."""
     with pytest.raises(StartError, match="it cannot be started"):
         await child(tmp_path, ["/no/such/program"], 1).start()
-
-
-def test_a_program_that_is_not_installed_is_an_error():
-    """A missing program is an error that says how it gets there."""
-    with pytest.raises(StartError, match="call scripts/demo"):
-        program("no-such-program")
 
 
 async def test_nobody_listens_on_a_free_port():

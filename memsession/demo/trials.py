@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from signal import Signals
 from urllib.parse import unquote_to_bytes
 
-from example_app.demo.child import StartError
-from example_app.demo.ports import ask
-from example_app.demo.report import Phase, Report
-from example_app.demo.stage import WEB_SERVERS, Stage
-from example_app.demo.visitor import Visitor, crowd
+from memsession.demo.child import StartError
+from memsession.demo.ports import ask
+from memsession.demo.report import Phase, Report
+from memsession.demo.stage import WEB_SERVERS, Stage
+from memsession.demo.visitor import Visitor, crowd
 
 NOTICED_S = 2.0
 """How long a node that came back is given before it must hold again: what the articles' reader would wait."""

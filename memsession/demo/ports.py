@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 
+HOST = "127.0.0.1"
 FIRST, LAST = 20_000, 31_999
 """Below the ports that systems give to outgoing connections: there, one of those could take a stopped server's port
 before it is started again."""
@@ -30,7 +31,7 @@ async def ask(port: int, question: bytes, until: int | bytes) -> bytes:
     """
     try:
         async with asyncio.timeout(ANSWER_S_MAX):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_ANSWER_BYTES_MAX)
+            reader, writer = await asyncio.open_connection(HOST, port, limit=_ANSWER_BYTES_MAX)
             try:
                 writer.write(question)
                 if isinstance(until, int):
@@ -47,7 +48,7 @@ def _is_free(port: int) -> bool:
         # As servers do: what is left of a closed connection does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((HOST, port))
         except OSError:
             return False
         return True

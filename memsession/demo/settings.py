@@ -23,25 +23,34 @@ class Settings:
     `pool`: the memcached servers; the same on every web server.
     `name`: what this web server is called on the page.
     `trusted_proxies`: networks whose word on the visitor's address is believed.
+    `control`: the socket of the demo that started this web server; with it, the page /pool has buttons that stop
+    servers.
+    `hint`: a line on that page that says how else to stop one.
     """
 
     secret_key: str = field(repr=False)
     pool: Pool
     name: str = "counter"
     trusted_proxies: Networks = ()
+    control: Path | None = None
+    hint: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read COUNTER_SECRET or COUNTER_SECRET_FILE, COUNTER_POOL, COUNTER_NAME and COUNTER_TRUSTED_PROXIES.
+        """Read COUNTER_SECRET or COUNTER_SECRET_FILE, COUNTER_POOL, and what may be left out: COUNTER_NAME,
+        COUNTER_TRUSTED_PROXIES, COUNTER_CONTROL and COUNTER_HINT.
 
         Raises:
             SettingsError: one of them is missing or malformed.
         """
+        control = environment.get("COUNTER_CONTROL", "")
         return cls(
             secret_key=_secret(environment),
             pool=_pool(environment.get("COUNTER_POOL", "")),
             name=environment.get("COUNTER_NAME", "counter"),
             trusted_proxies=_networks(environment.get("COUNTER_TRUSTED_PROXIES", "")),
+            control=Path(control) if control else None,
+            hint=environment.get("COUNTER_HINT", ""),
         )
 
     def trusts(self, address: str) -> bool:
