@@ -70,6 +70,9 @@ class Memcached:
         while True:
             try:
                 self.connect().close()
+                # It listens at one address after the other.
+                if "::1" in self.options:
+                    socket.create_connection(("::1", self.port), timeout=PATIENCE_S).close()
             except OSError:
                 assert self.running, f"memcached did not start at {self.address}"
                 assert time.monotonic() < give_up, f"memcached does not listen at {self.address}"
