@@ -110,6 +110,15 @@ class Memcached:
         lines = self.ask(b"stats", until=b"END\r\n").decode().split("\r\n")
         return dict(line.split(" ", 2)[1:] for line in lines if line.startswith("STAT "))
 
+    def await_connections(self, least: int, most: int) -> None:
+        """Wait until it counts so many connections, without the one that asks. It is not quick to forget one."""
+        for _ in range(2_000):
+            count = int(self.stats()["curr_connections"]) - 1
+            if least <= count <= most:
+                return
+            time.sleep(0.005)
+        raise AssertionError(f"{count} connections")
+
     def flush(self) -> None:
         """Forget everything, as `flush_all` does."""
         assert self.ask(b"flush_all") == b"OK\r\n"

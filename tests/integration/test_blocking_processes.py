@@ -26,19 +26,9 @@ def client_of(*nodes, **options):
     return BlockingClient(pool, **options), [node.name for node in pool.nodes]
 
 
-def until_connections(node, least, most):
-    """Wait until memcached counts so many connections, without the one that asks. It is not quick to forget one."""
-    for _ in range(2_000):
-        count = int(node.stats()["curr_connections"]) - 1
-        if least <= count <= most:
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError(f"{count} connections")
-
-
 def until_alone(node):
     """Wait until memcached has noticed that everybody is gone."""
-    until_connections(node, 0, 0)
+    node.await_connections(0, 0)
 
 
 def run_program(name, *arguments):
@@ -83,7 +73,7 @@ def test_what_another_process_opened_is_closed_and_not_used(memcached):
     assert kinds(client.run(rounds([Get(names[0], KEY)]))) == ["Hit"]
     assert client._process is not parents
     assert parents._idle == []
-    until_connections(node, 1, 1)
+    node.await_connections(1, 1)
     client.close()
 
 
@@ -105,7 +95,7 @@ def test_eight_threads_have_their_own_values_and_connections(memcached):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(visits, range(8)))
     for node in nodes:
-        until_connections(node, 1, 8)
+        node.await_connections(1, 8)
     client.close()
     for node in nodes:
         until_alone(node)
@@ -119,7 +109,7 @@ def test_one_after_the_other_is_one_connection(memcached):
         thread = threading.Thread(target=client.run, args=(visit(names, KEY, b"v"),))
         thread.start()
         thread.join(PATIENCE_S)
-    until_connections(node, 1, 1)
+    node.await_connections(1, 1)
     client.close()
 
 
@@ -137,7 +127,7 @@ def test_a_save_goes_over_the_connection_that_its_token_came_from(memcached):
             client.run(plan(depth - 1))
 
     client.run(plan(3))
-    until_connections(node, 4, 4)
+    node.await_connections(4, 4)
     assert len({hit.token.connection for hit in hits}) == 4
     for number, hit in enumerate([hits[2], hits[0], hits[3], hits[1]]):
         [before] = client.run(rounds([Get(name, KEY)]))
@@ -170,7 +160,7 @@ def test_it_closes_and_can_be_used_again(memcached):
     client.close()
     for _ in range(2):
         assert kinds(client.run(rounds([Bury(name, KEY, b"v", 60)]))) == ["Stored"]
-        until_connections(node, 1, 1)
+        node.await_connections(1, 1)
         client.close()
         client.close()
         until_alone(node)

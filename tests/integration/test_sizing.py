@@ -43,10 +43,9 @@ def test_a_web_process_has_a_connection_for_each_thread_at_most(memcached):
     """One thread has one; eight at the same moment have no more than eight."""
     node = memcached()
     app = middleware(node)
-    before = int(node.stats()["curr_connections"])
+    node.await_connections(0, 0)
     (client,) = visitors(app, 200, 1)
-
-    assert int(node.stats()["curr_connections"]) == before + 1
+    node.await_connections(1, 1)
 
     def visit():
         for _ in range(20):
@@ -58,4 +57,4 @@ def test_a_web_process_has_a_connection_for_each_thread_at_most(memcached):
     for thread in threads:
         thread.join()
 
-    assert before < int(node.stats()["curr_connections"]) <= before + 8
+    node.await_connections(1, 8)
