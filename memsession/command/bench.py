@@ -181,6 +181,7 @@ def _nodes(reports: list[NodeReport], outs: dict[str, list[str]]) -> Text:
         reasons = outs.get(report.name, [])
         is_well = report.is_up and not reasons
         times = f" Went out {len(reasons)} x: {reasons[-1]}" if reasons else ""
-        line = f"{report.name}: {'up.' if report.is_up else plain(report.problem)}{times}"
+        problem = plain(report.problem).removeprefix(f"{report.name}: ")
+        line = f"{report.name}: {'up.' if report.is_up else problem}{times}"
         text.append(("\n" if at else "") + line, "" if is_well else "bold red")
     return text

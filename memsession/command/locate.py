@@ -131,7 +131,7 @@ def _row(copy: CopyReport, homes: tuple[str, ...]) -> dict[str, Any]:
 def _table(report: SessionReport, rows: list[dict[str, Any]], verdict: Verdict) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     changes = any(row["pool"] == "previous" for row in rows)
-    table.add_column("node")
+    table.add_column("node", overflow="fold", min_width=9)
     if changes:
         table.add_column("pool")
     for title in ("state", "version", "unused, ends in", "ends in any case", "bytes"):

@@ -25,7 +25,8 @@ USAGE: Final = 2
 SILENT: Final = 3
 """No node answers."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
+"""Control characters, and those that hide text or turn its direction round."""
 
 
 class CommandError(Exception):

@@ -39,6 +39,7 @@ class Page:
     https: bool
     cookies: tuple[str, ...]
     headers: dict[str, str]
+    status: int = 200
 
 
 def page_of(url: str) -> SplitResult:
@@ -79,7 +80,8 @@ def judged(page: Page, cookie_name: str) -> list[Finding]:
     """What is wrong with the session cookie that a page sets, and with the headers beside it."""
     mine = [cookie for cookie in page.cookies if _is_session(cookie, cookie_name)]
     if not mine:
-        what = "not checked: the page sets no session cookie"
+        how = "" if 200 <= page.status < 300 else f" (it answers {page.status})"
+        what = f"not checked: the page sets no session cookie{how}"
         cure = "Name a page that stores something in the session, and the cookie by --cookie-name."
         return [_found(Level.NOTE, what, cure)]
     found = [finding for cookie in mine for finding in (*_of_secure(page, cookie), *_of_attributes(cookie))]
@@ -154,7 +156,7 @@ def _asked(parts: SplitResult) -> Page | Exception:
         connection.request("GET", target, headers={"User-Agent": "memsession check", "Connection": "close"})
         answer = connection.getresponse()
         headers = {name.lower(): value for name, value in answer.getheaders()}
-        return Page(host, https, tuple(answer.headers.get_all("Set-Cookie", [])), headers)
+        return Page(host, https, tuple(answer.headers.get_all("Set-Cookie", [])), headers, answer.status)
     except (OSError, HTTPException, ValueError) as problem:
         return problem
     finally:

@@ -43,6 +43,7 @@ class Program(TyperGroup):
     def main(self, *arguments: Any, **options: Any) -> Any:
         """As click's, which it overrides: it ends the process."""
         options["standalone_mode"] = False
+        _open_streams()
         try:
             code = super().main(*arguments, **options)
             sys.stdout.flush()
@@ -67,6 +68,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _open_streams() -> None:
+    """Whoever started us with a closed stream (`>&-`) does not want to see it: Python has None for it then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _told(problem: Exception) -> tuple[str | None, int]:

@@ -20,7 +20,10 @@ Rates = Mapping[str, tuple[float, float]]
 
 STYLES: Final = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "dim"}
 
-_WORD_MAX: Final = 12
+_WORD_MAX: Final = 8
+_DAYS_MAX: Final = 9_999
+"""More is a node's fantasy, and takes the other columns the room that they need."""
+
 _NAME_MAX: Final = 24
 
 _STATES: Final = {
@@ -149,6 +152,7 @@ def span(seconds: int | None) -> str:
     """A time in a few characters, for instance 3d4h."""
     if seconds is None:
         return "-"
+    seconds = min(seconds, _DAYS_MAX * 86_400)
     units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
     for (name, size), (smaller, small) in zip(units, [*units[1:], ("", 1)], strict=True):
         if seconds >= size:

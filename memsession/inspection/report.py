@@ -167,4 +167,5 @@ def _state(problem: Exception) -> tuple[NodeState, str]:
             )
         case _:
             reason = problem.strerror if isinstance(problem, OSError) else None
-            return NodeState.SILENT, f"it cannot be reached: {reason or problem}"
+            why = f"it cannot be reached: {reason or problem}"
+            return NodeState.SILENT, f"{why}. Is the address right, is there a way to it, may this user take it?"

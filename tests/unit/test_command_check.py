@@ -435,3 +435,9 @@ def test_a_password_in_the_url_is_refused_and_not_shown():
     answer = memsession("check", "127.0.0.1:1", "--url", "http://user:hunter2@shop.example/")
     assert answer.code == 2
     assert "hunter2" not in answer.err
+
+
+def test_a_page_that_is_not_shown_says_so():
+    """A redirect, or an error, is why there is no cookie."""
+    [(_, what)] = [(one.level, one.what) for one in judged(Page("shop.example", True, (), {}, 301), "session")]
+    assert what == "not checked: the page sets no session cookie (it answers 301)"

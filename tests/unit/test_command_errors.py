@@ -260,3 +260,20 @@ def test_the_script_for_completion(shell):
     answer = process(_MEMSESSION_COMPLETE=f"source_{shell}")
     assert answer.code == 0
     assert "_MEMSESSION_COMPLETE" in answer.out
+
+
+@pytest.mark.parametrize(("stream", "arguments"), [(">&-", "--json"), (">&-", ""), ("2>&-", "--json")])
+def test_a_closed_stream_is_no_traceback(tmp_path, stream, arguments):
+    """Who closed it does not want to see it, and an error does not go to the other one instead."""
+    command = f"{sys.executable} -m memsession stats 127.0.0.1:1 {arguments} {stream}"
+    done = subprocess.run(["sh", "-c", command], cwd=PROJECT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, b"")
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m memsession stats {stream}"],
+        cwd=PROJECT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MEMSESSION_")},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")

@@ -204,3 +204,4 @@ def test_what_is_no_time(text):
 def test_what_a_server_says_cannot_reach_the_terminal():
     """No control characters, no line ends."""
     assert plain("a\x1b[31mb\r\nc\x07\x9bd") == "a [31mb c d"
+    assert plain("a\u202eb\u2066c\u200bd\ufeff") == "a b c d"

@@ -269,3 +269,15 @@ def test_small_and_large_figures():
         texts.append(rendered(nodes_table([report], [])).splitlines()[1].split()[5])
     expected = ["0", "7", "999", "1.0k", "1.0k", "10k", "12k", "1.0M", "1.0E", "-"]
     assert [pair for pair in zip_longest(texts, expected) if pair[0] != pair[1]] == []
+
+
+def test_what_one_node_makes_up_does_not_hide_the_names():
+    """All names can be read at 80 columns, whatever a node says of itself."""
+    names = "evictions bytes limit_maxbytes curr_items get_hits get_misses curr_connections max_connections uptime"
+    wild = dict.fromkeys([*names.split(), "rejected_connections"], "9" * 20)
+    slabs = {"items:5:evicted": "9", "items:5:evicted_time": "9" * 20}
+    state = NodeState.UP
+    odd = NodeReport(name="odd", address="x", state=state, stats={**wild, "version": "x" * 300}, slabs=slabs)
+    text = rendered(nodes_table([odd, NodeReport(name="well", address="y", state=state)], []))
+    assert [line.split()[0] for line in text.splitlines()] == ["node", "odd", "well"]
+    assert "\u2026" not in text
