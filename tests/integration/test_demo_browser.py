@@ -92,6 +92,7 @@ class Watched:
         self.page.goto(url)
 
     def close(self) -> None:
+        self.page.unroute_all(behavior="ignoreErrors")
         self._context.close()
 
     def card(self, name: str) -> Locator:
@@ -101,14 +102,14 @@ class Watched:
         self.card(name).locator(f"button[data-verb={verb}]").click()
 
     def await_state(self, name: str, *states: str) -> None:
-        self.awaited(self.card(name)).to_have_attribute("data-exact", re.compile("|".join(states)))
+        expect(self.card(name)).to_have_attribute("data-exact", re.compile("|".join(states)))
 
     def await_copies(self, text: str) -> None:
-        self.awaited(self.page.locator("#copies")).to_have_text(text)
+        expect(self.page.locator("#copies")).to_have_text(text)
 
     def await_copy(self, name: str, *states: str) -> None:
         copy = self.card(name).locator(".copy")
-        self.awaited(copy).to_have_attribute("data-copy", re.compile("|".join(states)))
+        expect(copy).to_have_attribute("data-copy", re.compile("|".join(states)))
 
     def await_visits(self, more: int = 3) -> None:
         """Until so many more visits have been answered."""
@@ -118,9 +119,6 @@ class Watched:
             arg=wanted,
             timeout=PATIENCE_MS,
         )
-
-    def awaited(self, locator: Locator):
-        return expect(locator)
 
     def figure(self, name: str) -> str:
         return self.page.locator("#summary").get_attribute(f"data-{name}") or ""
@@ -160,7 +158,7 @@ def heal(watched: Watched) -> None:
     for name in ("a", "b"):
         watched.await_state(name, "up")
         watched.await_copy(name, "live")
-    watched.awaited(watched.page.locator("#copies")).to_have_text(re.compile("2 of 2: .*, alike"))
+    expect(watched.page.locator("#copies")).to_have_text(re.compile("2 of 2: .*, alike"))
 
 
 def test_the_articles_test_by_its_buttons(watched):
@@ -193,7 +191,7 @@ def test_the_articles_test_by_its_buttons(watched):
     watched.press("continue", "b")
     heal(watched)
     watched.press("empty", "a")
-    watched.awaited(watched.card("a").get_by_role("status")).to_have_text("a is empty now.")
+    expect(watched.card("a").get_by_role("status")).to_have_text("a is empty now.")
     watched.await_visits()
     heal(watched)
 
@@ -238,7 +236,7 @@ def test_what_goes_wrong_is_shown(browser, stage):
 
     watched = Watched(browser, stage.page_url, before=lambda page: page.route("**/session.php", as_it_comes))
     summary = watched.page.locator("#summary")
-    watched.awaited(summary).to_contain_text(re.compile("4 visits answered, [4-9] without an answer, 4 lost"))
+    expect(summary).to_contain_text(re.compile("4 visits answered, [4-9] without an answer, 4 lost"))
 
     cells = watched.page.locator("#history li")
     wrong = [bool(re.search("wrong", cells.nth(at).get_attribute("class") or "")) for at in range(8)]
@@ -271,15 +269,15 @@ def test_the_buttons_work_after_all_memcached_are_stopped(watched):
         watched.press("stop", name)
         watched.await_state(name, "refused")
     message = watched.page.locator("#message")
-    watched.awaited(message).to_have_text(re.compile("No memcached of your session answers"))
+    expect(message).to_have_text(re.compile("No memcached of your session answers"))
     assert watched.page.reload() is not None
-    watched.awaited(message).to_have_text(re.compile("No memcached of your session answers"))
+    expect(message).to_have_text(re.compile("No memcached of your session answers"))
 
     for name in ("a", "b"):
         watched.press("start", name)
         watched.await_state(name, "up")
     watched.await_visits()
-    watched.awaited(message).to_have_text("")
+    expect(message).to_have_text("")
 
 
 def test_the_last_web_server_is_not_stopped(watched):
@@ -290,7 +288,7 @@ def test_the_last_web_server_is_not_stopped(watched):
 
     watched.press("stop", "web-1")
 
-    watched.awaited(watched.card("web-1").get_by_role("status")).to_have_text(re.compile("is the last web server"))
+    expect(watched.card("web-1").get_by_role("status")).to_have_text(re.compile("is the last web server"))
     watched.await_visits()
 
 
@@ -299,11 +297,11 @@ def test_a_page_that_nobody_answers_says_so_and_goes_on(watched, stage):
     watched.await_visits(1)
     watched.page.route("**/*", lambda route: route.abort())
     message = watched.page.locator("#message")
-    watched.awaited(message).to_have_text("No web server answers; trying again.")
+    expect(message).to_have_text("No web server answers; trying again.")
 
     watched.page.unroute("**/*")
 
-    watched.awaited(message).to_have_text("")
+    expect(message).to_have_text("")
     watched.await_visits(1)
 
 
@@ -321,7 +319,7 @@ def test_without_a_demo_to_obey_there_is_a_hint_and_no_button(browser, stage):
     watched.await_state("web-2", "unseen")
     watched.await_visits(1)
 
-    watched.awaited(watched.page.locator("#hint")).to_have_text("docker compose kill ...")
+    expect(watched.page.locator("#hint")).to_have_text("docker compose kill ...")
     assert watched.page.get_by_role("button").all_text_contents() == ["Visit"]
     assert watched.page.locator("[data-name=web-1]").get_attribute("data-exact") == "seen"
     watched.close()
@@ -340,7 +338,7 @@ def test_visits_can_be_left_to_the_visitor(watched):
 
     page.get_by_role("button", name="Visit").click()
 
-    watched.awaited(page.locator("#count")).to_have_text(str(before + 1))
+    expect(page.locator("#count")).to_have_text(str(before + 1))
 
 
 def test_everything_can_be_reached_and_done_by_keyboard(watched):
@@ -367,10 +365,10 @@ def test_everything_can_be_reached_and_done_by_keyboard(watched):
     page.get_by_role("button", name="Stop a").focus()
     page.keyboard.press("Enter")
     watched.await_state("a", "refused")
-    watched.awaited(page.get_by_role("button", name="Start a")).to_be_focused()
+    expect(page.get_by_role("button", name="Start a")).to_be_focused()
     page.keyboard.press("Enter")
     watched.await_state("a", "up")
-    watched.awaited(page.get_by_role("button", name="Stop a")).to_be_focused()
+    expect(page.get_by_role("button", name="Stop a")).to_be_focused()
 
 
 def contrasts(page: Page) -> list[tuple[float, str]]:

@@ -10,6 +10,7 @@ export class History {
   #slowest = 0;
   #names = [];
   #seen = new Map();
+  #totals = new Map();
   #figures = { answered: 0, failed: 0, lost: 0, more: 0 };
   #recent = [];
 
@@ -44,6 +45,11 @@ export class History {
     return (performance.now() - (this.#seen.get(name) ?? 0)) / 1000;
   }
 
+  // How many visits each web server has answered since the page was opened, by name.
+  get totals() {
+    return new Map(this.#totals);
+  }
+
   shareOf(name) {
     const own = this.#recent.filter((visit) => visit.server === name);
     return { own: own.length, all: this.#recent.length };
@@ -51,6 +57,7 @@ export class History {
 
   answered(count, server, ms) {
     this.seen(server);
+    this.#totals.set(server, (this.#totals.get(server) ?? 0) + 1);
     const expected = this.#last === null ? count : this.#last + 1;
     this.#figures.answered += 1;
     this.#figures.lost += Math.max(0, expected - count);

@@ -146,8 +146,9 @@ at("visit").addEventListener("click", visit);
 let beats = 0;
 
 function beat() {
-  if (beats % 2 === 0 && at("automatic").checked && waiting === 0) visit();
-  look();
+  // Not at the same moment: copies are not alike while they are written.
+  if (beats % 2 === 0 && at("automatic").checked && waiting === 0) visit().then(look);
+  else look();
   beats += 1;
 }
 

@@ -20,6 +20,8 @@ const STATES = {
 };
 const UNSEEN_S = 5;
 const NOTICE_MS = 8000;
+const CALM_S = 6;
+const CALM_VISITS = 2;
 const GOOD = ["up", "runs", "seen"];
 const SLOW = ["hangs", "silent", "unseen"];
 
@@ -43,6 +45,7 @@ export class Servers {
   #web;
   #command;
   #cards = new Map();
+  #restless = { at: performance.now(), totals: new Map() };
 
   constructor(nodes, web, command) {
     this.#nodes = nodes;
@@ -58,8 +61,34 @@ export class Servers {
       this.#showNode(node, state.copies.find((copy) => copy.node === node.name), processes.get(node.name), state);
     }
     const known = [...processes.values()].filter((server) => server.kind === "web").map((server) => server.name);
-    for (const name of known.length ? known : history.names) this.#showWeb(name, processes.get(name), history, state);
-    return copiesOf(state);
+    const web = known.length ? known : history.names;
+    for (const name of web) this.#showWeb(name, processes.get(name), history, state);
+    const running = web.filter((name) => GOOD.includes(this.#card("web-card", this.#web, name, name).dataset.exact));
+    return this.#copies(state, running, history);
+  }
+
+  // What is to be said of the copies. They may be alike while a web server does not know yet that a memcached is
+  // back: then its next visit is written to the other one only. So they are called alike when they have been so for
+  // some seconds, or while every web server has written twice.
+  #copies(state, running, history) {
+    if (!state.session) return "–";
+    if (!state.nodes.length) return "in the web server's own memory";
+    const live = state.copies.filter((copy) => copy.state === "live");
+    const behind = live.filter((copy) => copy.version < Math.max(...live.map((other) => other.version))).length;
+    if (behind || live.length < state.copies.length) {
+      this.#restless = { at: performance.now(), totals: history.totals };
+    }
+    if (!live.length) return "none can be seen";
+    const where = `${live.length} of ${state.copies.length}: on ${live.map((copy) => copy.node).join(" and ")}`;
+    if (live.length < 2) return where;
+    return `${where}, ${behind ? `${behind} behind` : this.#isCalm(running, history) ? "alike" : "settling"}`;
+  }
+
+  #isCalm(running, history) {
+    const before = this.#restless.totals;
+    const written = running.map((name) => (history.totals.get(name) ?? 0) - (before.get(name) ?? 0));
+    const since = (performance.now() - this.#restless.at) / 1000;
+    return since > CALM_S || (written.length > 0 && Math.min(...written) >= CALM_VISITS);
   }
 
   #showNode(node, copy, process, state) {
@@ -169,16 +198,4 @@ function copyOf(copy, node, state) {
   if (copy.state !== "live") return known[copy.state] || copy.state;
   return `Your session, version ${copy.version}, ${copy.bytes} bytes. Ends in ${clock(copy.idle_left_s)}`
     + ` unless you come back, in ${clock(copy.absolute_left_s)} in any case.`;
-}
-
-function copiesOf(state) {
-  if (!state.session) return "–";
-  if (!state.nodes.length) return "in the web server's own memory";
-  const live = state.copies.filter((copy) => copy.state === "live");
-  if (!live.length) return "none can be seen";
-  const newest = Math.max(...live.map((copy) => copy.version));
-  const behind = live.filter((copy) => copy.version < newest).length;
-  const where = live.map((copy) => copy.node).join(" and ");
-  const alike = live.length < 2 ? "" : behind ? `, ${behind} behind` : ", alike";
-  return `${live.length} of ${state.copies.length}: on ${where}${alike}`;
 }
