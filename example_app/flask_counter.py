@@ -11,6 +11,7 @@ from ipaddress import ip_address
 
 from flask import Flask, Response, request
 
+from memsession.cookies import Cookie
 from memsession.demo.counter import printed_array
 from memsession.demo.settings import Settings, SettingsError
 from memsession.flask import MemSession, session
@@ -25,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             sys.exit(f"The visit counter cannot start: {error}")
     told = settings
     app = Flask(__name__)
-    MemSession(app, secret_key=told.secret_key, pool=told.pool)
+    MemSession(app, secret_key=told.secret_key, pool=told.pool, cookie=Cookie(name=told.cookie))
 
     @app.get("/")
     @app.get("/session.php")

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from memsession.asgi import SessionMiddleware, session_of
+from memsession.cookies import Cookie
 from memsession.demo.page import ROOT, Page
 from memsession.demo.settings import Settings, SettingsError
 from memsession.errors import ConfigurationError
@@ -40,7 +41,15 @@ def _app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=[Route("/", counter), Route("/session.php", counter), *Page(settings).routes],
         # The page must come up while no memcached does, so it has no session.
-        middleware=[Middleware(SessionMiddleware, secret_key=settings.secret_key, pool=settings.pool, skip=[ROOT])],
+        middleware=[
+            Middleware(
+                SessionMiddleware,
+                secret_key=settings.secret_key,
+                pool=settings.pool,
+                cookie=Cookie(name=settings.cookie),
+                skip=[ROOT],
+            )
+        ],
     )
     app.state.settings = settings
     return app

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+from memsession.demo.child import Kind, State
 from memsession.demo.orders import LOOKS, SILENCING, Children, obey
 
 LINE_BYTES_MAX: Final = 1_024
@@ -65,19 +66,34 @@ class Ear:
                 words = (await reader.readline()).decode("utf-8", "replace").split()
             if not words:
                 return
-            if self._is_own_end(words, _process_of(writer)):
-                await _answer(writer, f"ok: {words[1]} has heard it")
-                writer.close()
-                await asyncio.sleep(PARTING_S)
-            answer = await self._obeyed(words)
+            if words[0] in LOOKS:
+                await _answer(writer, await obey(self._children(), words))
+                return
+            # Now, for it may have ended when its turn comes.
+            process = _process_of(writer)
+            by_page = process != 0 and any(web.pid == process for web in self._web_servers().values())
+            async with self.turn:
+                if by_page and self._leaves_nobody(words):
+                    await _answer(writer, f"error: {words[1]} is the last web server that runs")
+                    return
+                if self._is_own_end(words, process):
+                    await _answer(writer, f"ok: {words[1]} has heard it")
+                    writer.close()
+                    await asyncio.sleep(PARTING_S)
+                answer = await obey(self._children(), words)
             if not writer.is_closing():
                 await _answer(writer, answer)
 
-    async def _obeyed(self, words: list[str]) -> str:
-        if words[0] in LOOKS:
-            return await obey(self._children(), words)
-        async with self.turn:
-            return await obey(self._children(), words)
+    def _web_servers(self) -> Children:
+        return {name: child for name, child in self._children().items() if child.kind is Kind.WEB}
+
+    def _leaves_nobody(self, words: list[str]) -> bool:
+        """Whether no web server would run after this, so that nobody could press the next button."""
+        webs = self._web_servers()
+        match words:
+            case [verb, name] if verb in SILENCING and name in webs:
+                return not any(web.state is State.RUNS for other, web in webs.items() if other != name)
+        return False
 
     def _is_own_end(self, words: list[str], process: int) -> bool:
         match words:

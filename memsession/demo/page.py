@@ -57,7 +57,7 @@ class Page:
     def __init__(self, settings: Settings) -> None:
         keys = secret_keys(settings.secret_key)
         self._settings = settings
-        self._signer = CookieSigner(Cookie(), keys)
+        self._signer = CookieSigner(Cookie(name=settings.cookie), keys)
         self._view = PoolView(settings.pool, keys)
         self._door = None if settings.control is None else Door(settings.control, keys[0])
         self._files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _KINDS}

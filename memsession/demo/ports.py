@@ -19,7 +19,7 @@ def free_ports(count: int) -> list[int]:
     for port in random.SystemRandom().sample(range(FIRST, LAST + 1), LAST - FIRST + 1):
         if len(ports) == count:
             break
-        if _is_free(port):
+        if is_free(port):
             ports.append(port)
     return ports
 
@@ -43,7 +43,8 @@ async def ask(port: int, question: bytes, until: int | bytes) -> bytes:
         return b""
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: what is left of a closed connection does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

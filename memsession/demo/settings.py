@@ -26,6 +26,7 @@ class Settings:
     `control`: the socket of the demo that started this web server; with it, the page /pool has buttons that stop
     servers.
     `hint`: a line on that page that says how else to stop one.
+    `cookie`: the session cookie's name. Browsers keep one jar for all ports of a host.
     """
 
     secret_key: str = field(repr=False)
@@ -34,11 +35,12 @@ class Settings:
     trusted_proxies: Networks = ()
     control: Path | None = None
     hint: str = ""
+    cookie: str = "session"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read COUNTER_SECRET or COUNTER_SECRET_FILE, COUNTER_POOL, and what may be left out: COUNTER_NAME,
-        COUNTER_TRUSTED_PROXIES, COUNTER_CONTROL and COUNTER_HINT.
+        COUNTER_TRUSTED_PROXIES, COUNTER_CONTROL, COUNTER_HINT and COUNTER_COOKIE.
 
         Raises:
             SettingsError: one of them is missing or malformed.
@@ -51,6 +53,7 @@ class Settings:
             trusted_proxies=_networks(environment.get("COUNTER_TRUSTED_PROXIES", "")),
             control=Path(control) if control else None,
             hint=environment.get("COUNTER_HINT", ""),
+            cookie=environment.get("COUNTER_COOKIE", "") or "session",
         )
 
     def trusts(self, address: str) -> bool:

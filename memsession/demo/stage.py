@@ -12,7 +12,7 @@ from typing import Self
 from memsession.demo import programs
 from memsession.demo.child import PAUSE_S, START_S_MAX, Child, PortTaken, StartError
 from memsession.demo.ear import Ear
-from memsession.demo.ports import HOST, ask, free_ports
+from memsession.demo.ports import HOST, ask, free_ports, is_free
 from memsession.demo.programs import Programs, find_programs
 from memsession.demo.turnstile import PROBE
 
@@ -105,6 +105,9 @@ class Stage:
             ) from None
 
     async def _start_all(self) -> None:
+        if self._port and not is_free(self._port):
+            # HAProxy shares a port with another one of the same user, and each would get half of the visitors.
+            raise StartError(f"port {self._port} is in use.\nChoose another port: --port, or none for any free one.")
         for attempts_left in reversed(range(TRIES)):
             self.children = self._cast()
             try:
@@ -135,6 +138,8 @@ class Stage:
             "COUNTER_SECRET_FILE": str(secret_file),
             "COUNTER_CONTROL": str(self.control),
             "COUNTER_HINT": self._hint,
+            # Browsers do not tell ports apart: two demos would throw each other's session away.
+            "COUNTER_COOKIE": f"session-{self._port or front}",
         }
         installed = self.installed
         return {

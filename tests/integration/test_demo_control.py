@@ -200,13 +200,35 @@ async def test_a_server_that_asks_for_its_own_end_is_answered_first(tmp_path, mo
     monkeypatch.setattr(ear_module, "PARTING_S", 1.0)
     path, file = tmp_path / "control", tmp_path / "answer"
     child = Child(name="me", kind=Kind.WEB, port=1, command=(), log=tmp_path / "log", question=b"", answer="")
-    async with Ear(path, lambda: {"me": child}):
+    other = Child(name="other", kind=Kind.WEB, port=2, command=(), log=tmp_path / "log", question=b"", answer="")
+    other.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
+    async with Ear(path, lambda: {"me": child, "other": other}):
         command = [sys.executable, "-c", ASK_FOR_ONE_S_OWN_END, verb, str(path), str(file)]
         child.process = subprocess.Popen(command)  # noqa: ASYNC220 - as the demo does
         await until(lambda: child.state is then)
     await child.end()
+    await other.end()
 
     assert file.read_text() == "ok: me has heard it\n"
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "hang"])
+async def test_no_button_silences_the_last_web_server_that_runs(tmp_path, verb):
+    """Whatever the page that was asked believed; from a terminal it can be done."""
+    path, file = tmp_path / "control", tmp_path / "answer"
+    child = Child(name="me", kind=Kind.WEB, port=1, command=(), log=tmp_path / "log", question=b"", answer="")
+    gone = Child(name="gone", kind=Kind.WEB, port=2, command=(), log=tmp_path / "log", question=b"", answer="")
+    async with Ear(path, lambda: {"me": child, "gone": gone}):
+        command = [sys.executable, "-c", ASK_FOR_ONE_S_OWN_END, verb, str(path), str(file)]
+        child.process = subprocess.Popen(command)  # noqa: ASYNC220 - as the demo does
+        await until(lambda: file.exists() and file.read_text().endswith("\n"))
+        before = child.state
+        answer = await told(path, f"{verb} me\n")
+    await child.end()
+
+    assert file.read_text() == "error: me is the last web server that runs\n"
+    assert before is State.RUNS
+    assert answer.startswith("ok: me ")
 
 
 async def test_nothing_is_started_after_the_end(children, tmp_path):
