@@ -283,7 +283,7 @@ def test_a_taken_port_is_an_error_that_names_the_cure():
         )
 
     assert run.returncode == 1
-    assert "haproxy ended at once" in run.stderr
+    assert "is in use" in run.stderr
     assert "Choose another port: --port" in run.stderr
 
 
