@@ -91,7 +91,15 @@ def test_all_down():
     assert "nothing listens here" in answer.words
 
 
-def test_ctrl_c_ends_it_well(memcached):
+@pytest.fixture
+def foreground():
+    """What is started here is ended by Ctrl-C, though we may have been started in the background, where it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_it_well(memcached, foreground):
     """With 0, without a word, from a real shell."""
     node = memcached()
     with subprocess.Popen(
