@@ -114,11 +114,16 @@ def _rates(before: Sequence[NodeReport], now: Sequence[NodeReport], seconds: flo
     """Reads and writes in a second, of nodes that have not restarted in between."""
     rates = {}
     for old, new in zip(before, now, strict=False):
-        gets = (old.number("cmd_get"), new.number("cmd_get"))
-        sets = (old.number("cmd_set"), new.number("cmd_set"))
-        if None not in (*gets, *sets) and gets[0] <= gets[1] and sets[0] <= sets[1]:  # type: ignore[operator]
-            rates[new.name] = ((gets[1] - gets[0]) / seconds, (sets[1] - sets[0]) / seconds)  # type: ignore[operator]
+        gets, sets = _grown(old, new, "cmd_get"), _grown(old, new, "cmd_set")
+        if gets is not None and sets is not None:
+            rates[new.name] = (gets / seconds, sets / seconds)
     return rates
+
+
+def _grown(old: NodeReport, new: NodeReport, name: str) -> int | None:
+    """By how much a counter has grown; None if it is not known, or began anew in between."""
+    before, now = old.number(name), new.number(name)
+    return None if before is None or now is None or now < before else now - before
 
 
 def _rates_data(rates: Rates, report: NodeReport) -> dict[str, float | None]:
