@@ -125,7 +125,7 @@ async def counters(cell: Cell, visitors: list[Visitor]) -> None:
 
 
 async def sets_set_up(cell: Cell) -> list[Visitor]:
-    visitors = [Visitor(cell, f"s{number}") for number in range(cell.count(20, least=4))]
+    visitors = [Visitor(cell, f"s{number}") for number in range(cell.count(50, least=4))]
     await each(len(visitors), LANES, lambda number: visitors[number].enter())
     cell.kept |= {visitor.name for visitor in visitors}
     return visitors
@@ -274,8 +274,8 @@ WORKLOADS = {
         ),
         Workload(
             name="W3",
-            title="8 requests at once add to one session, 20 times, in 20 sessions",
-            span_s=20.0,
+            title="8 requests at once add to one session, 20 times, in 50 sessions",
+            span_s=50.0,
             set_up=sets_set_up,
             run=sets,
             look=lambda _, those: settled(those, "elements", elements_of),

@@ -120,6 +120,13 @@ class Watched:
             timeout=PATIENCE_MS,
         )
 
+    def leave_visits(self) -> Locator:
+        """Switch off the page's own visits, until the last has been answered; what switches them on again."""
+        automatic = self.page.get_by_role("checkbox", name="once a second by itself")
+        automatic.uncheck()
+        expect(self.page.locator("body")).to_have_attribute("data-waiting", "0")
+        return automatic
+
     def figure(self, name: str) -> str:
         return self.page.locator("#summary").get_attribute(f"data-{name}") or ""
 
@@ -196,8 +203,7 @@ def test_the_articles_test_by_its_buttons(watched):
     heal(watched)
 
     # Not in the middle of a visit, which the proxy would ask for again, counted or not.
-    automatic = watched.page.get_by_role("checkbox", name="once a second by itself")
-    automatic.uncheck()
+    automatic = watched.leave_visits()
     watched.press("kill", "web-1")
     watched.await_state("web-1", "ended")
     automatic.check()
@@ -329,9 +335,8 @@ def test_visits_can_be_left_to_the_visitor(watched):
     """Without visits of its own the page goes on looking, which counts nothing; the button makes one visit."""
     page = watched.page
     watched.await_visits(1)
-    page.get_by_role("checkbox", name="once a second by itself").uncheck()
+    watched.leave_visits()
     looked = "() => Number(document.body.dataset.looked)"
-    page.wait_for_function("since => Number(document.body.dataset.looked) >= since", arg=page.evaluate(looked) + 2)
     before = int(page.locator("#count").inner_text())
     page.wait_for_function("since => Number(document.body.dataset.looked) >= since", arg=page.evaluate(looked) + 2)
     assert int(page.locator("#count").inner_text()) == before

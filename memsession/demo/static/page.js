@@ -85,9 +85,14 @@ let waiting = 0;
 
 function visit() {
   if (waiting >= WAITING_MAX) return queue;
-  waiting += 1;
-  queue = queue.then(visitOnce).finally(() => { waiting -= 1; });
+  changeWaiting(+1);
+  queue = queue.then(visitOnce).finally(() => changeWaiting(-1));
   return queue;
+}
+
+function changeWaiting(more) {
+  waiting += more;
+  document.body.dataset.waiting = waiting;
 }
 
 // The counter's own page, as anybody visits it: it says how many visits there were before, and who answered.
