@@ -3,7 +3,8 @@
 Placement follows from the ID, and the ID is ours to choose: IDs are drawn until all homes of one are up (with one
 node of three down and two copies, a third of the draws do). So logins go on while nodes are down, and no session
 is placed on a node that is known to be dead. A home that turns out dead only now is known from then on: the next
-draw avoids it, and what was stored under the first draw, which nobody has ever seen, is ended.
+draw avoids it, and what was stored under the first draw, which nobody has ever seen, is ended. So it is with a birth
+that nobody confirmed, though all its homes may be sound: their answers were lost, and another ID costs nothing.
 """
 
 from collections.abc import Callable
@@ -56,8 +57,9 @@ def bear(
         drawn = draw(world, new)
         outcome = yield from create(world, drawn.key, wanted, seal(drawn.key) if seal else None)
         homes = world.homes(drawn.key)
-        complete = isinstance(outcome, Saved) and len(outcome.confirmed) == len(homes)
-        if complete or births == BIRTHS_MAX or world.monotonic() >= deadline or not _better(world, homes, new):
+        copies = len(outcome.confirmed) if isinstance(outcome, Saved) else 0
+        again = not copies or (copies < len(homes) and _better(world, homes, new))
+        if not again or births == BIRTHS_MAX or world.monotonic() >= deadline:
             return drawn, outcome
         yield from _abandon(world, drawn.key, world.ttl_s(wanted))
     raise AssertionError("unreachable")

@@ -72,6 +72,11 @@ _mutant(
     (LOAD, "elif len(copies) < len(homes) and (", "elif False and ("),
 )
 _mutant(
+    "a birth that nobody confirmed is not begun again",
+    "birth_unanswered_r2",
+    (BIRTH, "again = not copies or (", "again = copies and ("),
+)
+_mutant(
     "a value that cannot be read is not asked for again",
     "spoilt_beside_stale_r2",
     (LOAD, "    if spoilt:", "    if False:"),

@@ -6,7 +6,7 @@ A reply that will come in time is worked out when the command is delivered, so t
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from memsession.commands import Bury, Cas, Command, Conflict, Get, Hit, Miss, Reply, Skipped, Stored, Unreachable
+from memsession.commands import Add, Bury, Cas, Command, Conflict, Get, Hit, Miss, Reply, Skipped, Stored, Unreachable
 
 from .node import ANY_CONNECTION, Node
 from .telling import told
@@ -64,6 +64,8 @@ class Network:
         self.calm = False
         self.spoilt: dict[str, str] = {}
         """What becomes of the next reply of a node to a `Get`."""
+        self.unanswered: set[str] = set()
+        """Nodes whose next reply to an `Add` is lost with its connection."""
         self.blips = False
         """Only writes are lost or late, and nobody concludes from it that a node is out."""
 
@@ -149,6 +151,10 @@ class Network:
             round_.request.reached.append((node.name, *node.memory(command.key)))
             reply = Miss() if fate == MISS else reply
             reply = Hit(CORRUPT, reply.token) if fate == GARBAGE and type(reply) is Hit else reply
+        elif type(command) is Add and node.name in self.unanswered:
+            self.unanswered.remove(node.name)
+            simulation.at(back, self._break, round_, index, connection, RESET)
+            return
         self._answer(round_, index, reply, back)
 
     def _hold(self, round_: Round, index: int, connection: "Connection", lost: bool, node: Node) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 from .faults import isolate
 from .network import GARBAGE, LOST, MISS
 from .requests import Intent, change, read
-from .scenario import finish, scenario, seed_session
+from .scenario import connect_all, finish, scenario, seed_session
+from .scenarios_pool import birth
 from .world import Simulation
 
 KEY = b"s"
@@ -60,3 +61,24 @@ def spoilt_beside_stale(simulation: Simulation) -> None:
     found = finish(simulation)[KEY]
     if "k" not in getattr(getattr(found, "record", None), "entries", ()):
         simulation.violation("a stale copy took the place of a newer one")
+
+
+@scenario(name="birth_unanswered_r2", nodes=3)
+@scenario(name="birth_unanswered_r3", nodes=3, copies=3)
+def birth_unanswered(simulation: Simulation) -> None:
+    """All homes of a new session, though sound, store it and lose their answer with the connection.
+
+    Nobody has seen an ID that no node confirmed: another one is drawn, and no visitor is told to come back later.
+    """
+    for process in simulation.processes:
+        connect_all(process)
+    born: list[bytes] = []
+    for visit in range(VISITS):
+        begin = 1.0 + 2.0 * visit  # a node that was lost is tried again after a second
+        simulation.at(begin - 0.01, simulation.network.unanswered.update, [node.name for node in simulation.nodes])
+        simulation.start(begin, birth(simulation, born))
+    simulation.run(2.0 + 2.0 * VISITS)
+    simulation.network.unanswered.clear()
+    if len(born) != VISITS:
+        simulation.violation("birth: not stored though each node needed asking only twice")
+    finish(simulation, *born)
